@@ -1,0 +1,119 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Hardware.Cpu;
+
+/// <summary>The x87 unit. MMX register <c>MMi</c> is the significand of physical register <c>i</c> (SDM vol. 1, 9.2).</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct X87State
+{
+    /// <summary>Eight physical registers, 16 bytes each: significand, then sign and exponent in the next two bytes.</summary>
+    public fixed ulong Registers[16];
+    public ushort Control;
+    /// <summary>The status word; TOP is kept in bits 11 to 13 as in FSTSW.</summary>
+    public ushort Status;
+    /// <summary>One bit for each physical register: 1 when it holds a value (the abridged tag of FXSAVE).</summary>
+    public byte Valid;
+    public ushort Opcode;
+    public ulong InstructionPointer;
+    public ulong DataPointer;
+}
+
+/// <summary>
+/// The architectural registers of a vCPU: what a task keeps while another one runs. The general registers lie at offset 0 so that
+/// an operation names any of the first fields by a byte offset (<see cref="Op"/>).
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct VcpuRegisters
+{
+    /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15, as instructions number them.</summary>
+    public fixed ulong Gpr[16];
+    /// <summary>Always 0: the base or index of an operand that has none. Never written.</summary>
+    public ulong None;
+    /// <summary>Always 0: the segment "base" of operands that fault with #SS instead of #GP. Never written.</summary>
+    public ulong StackNone;
+    public ulong FsBase;
+    public ulong GsBase;
+    /// <summary>Linear address of the running block's first byte; RIP-relative operands use it as their base.</summary>
+    public ulong BlockRip;
+    /// <summary>The instruction pointer, exact whenever <see cref="Vcpu.Run"/> is not running.</summary>
+    public ulong Rip;
+    /// <summary>Sign-extended result from which ZF, SF and PF are read (<see cref="Flags"/>).</summary>
+    public long FlagResult;
+    /// <summary>CF, OF, AF, and corrections to SF and PF (<see cref="Flags"/>).</summary>
+    public ulong FlagCarries;
+    /// <summary>RFLAGS bits other than the six arithmetic ones.</summary>
+    public ulong FlagsSystem;
+    public uint Mxcsr;
+    public X87State X87;
+    /// <summary>Vector registers in slots of 64 bytes, so that wider registers fit the same layout later.</summary>
+    public fixed byte Vectors[32 * VectorSlot];
+
+    public const int VectorSlot = 64;
+    public const int Rax = 0, Rcx = 1, Rdx = 2, Rbx = 3, Rsp = 4, Rbp = 5, Rsi = 6, Rdi = 7;
+
+    /// <summary>RFLAGS, computed from the lazy form on reading.</summary>
+    public ulong Rflags
+    {
+        readonly get => Flags.Read(FlagResult, FlagCarries) | FlagsSystem | 2;
+        set
+        {
+            Flags.Write(out FlagResult, out FlagCarries, value);
+            FlagsSystem = value & ~(Flags.Arithmetic | 2);
+        }
+    }
+
+    /// <summary>The state after reset as Linux gives it to a new program: x87 and SSE defaults, interrupts on.</summary>
+    public void Reset()
+    {
+        this = default;
+        Rflags = Flags.Interrupt;
+        Mxcsr = 0x1F80;
+        X87.Control = 0x37F;
+    }
+}
+
+/// <summary>Everything that a handler touches, in native memory of fixed layout. One for each vCPU.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct VcpuState
+{
+    public VcpuRegisters Registers;
+
+    /// <summary>Instructions left before <see cref="Vcpu.Run"/> returns; counted down at taken branches and block ends.</summary>
+    public long Budget;
+    /// <summary>Negative when something waits for this vCPU; polled together with <see cref="Budget"/>. Written by any thread.</summary>
+    public long Attention;
+    /// <summary>Memory accesses made through the TLB, counted for each block (a block knows how many it makes).</summary>
+    public long Accesses;
+
+    /// <summary>The exception that ended <see cref="Vcpu.Run"/>: vector, error code, and CR2 for #PF.</summary>
+    public int Vector;
+    public uint ErrorCode;
+    public ulong FaultAddress;
+    /// <summary>Not zero while one instruction is executed from a scratch block: a store to code need not be retried.</summary>
+    public int Single;
+    /// <summary>Host stack address at the last exit: equal for all exits when every handler tail-calls the next one.</summary>
+    public nint ExitStack;
+
+    /// <summary>Linear RIP to block, direct-mapped; a subset of the instruction TLB (<see cref="JumpCache"/>).</summary>
+    public JumpCacheEntry* JumpCache;
+    /// <summary>The TLB's fast front, <see cref="FrontMask"/> + 1 entries; a strict subset of the TLB.</summary>
+    public FrontEntry* Front;
+    public ulong FrontMask;
+    /// <summary>TLB, paging-structure cache, counters.</summary>
+    public TlbState Tlb;
+
+    /// <summary>Handle of the managed <see cref="Smp.Vcpu"/>, for slow paths.</summary>
+    public nint Self;
+    /// <summary>Scratch for accesses that cross a page.</summary>
+    public fixed byte Bounce[128];
+
+    /// <summary>The vector that <see cref="Mmu"/> records for a non-canonical address; becomes #GP or #SS by the operand's segment.</summary>
+    public const int NonCanonical = 0x100;
+    /// <summary>The vector that <see cref="Mmu"/> records when a store hit decoded code: the instruction runs again, singly.</summary>
+    public const int Retry = 0x101;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* VectorRegister(int n) => (byte*)Unsafe.AsPointer(ref Registers.Vectors[n * VcpuRegisters.VectorSlot]);
+}

@@ -1,0 +1,1 @@
+global using unsafe Handler = delegate*<Emulator.Hardware.Cpu.VcpuState*, Emulator.Hardware.Cpu.Op*, nint>;

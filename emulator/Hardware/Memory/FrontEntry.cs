@@ -1,0 +1,20 @@
+using System.Runtime.InteropServices;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>
+/// An entry of the TLB's fast front. An access of <c>size</c> bytes at <c>va</c> hits when <c>((va + size - 1) &amp; ~0xFFF)</c> equals the tag
+/// of its kind; every reason to go slow (absent, read-only, not dirty yet, decoded code, page crossing) makes the compare fail.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct FrontEntry
+{
+    public ulong ReadTag;
+    public ulong WriteTag;
+    public ulong ExecuteTag;
+    /// <summary>Host address minus linear address.</summary>
+    public nint Addend;
+
+    /// <summary>A tag that no access can have: not page-aligned.</summary>
+    public const ulong NoTag = 1;
+}
