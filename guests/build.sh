@@ -19,6 +19,6 @@ for source in runtime/*.c; do
 done
 for source in programs/*.c; do
     name=$(basename "$source" .c)
-    $CC $flags "$source" "$objects"/*.o -o "$out/$name.elf"
+    $CC $flags "$source" "$objects"/*.o -lgcc -o "$out/$name.elf"
     $OBJCOPY --remove-section=.comment "$out/$name.elf"
 done
