@@ -111,11 +111,6 @@ void thread_join(thread *t)
     sys(munmap, t->mapping, t->mapping_bytes);
 }
 
-int thread_tid(void)
-{
-    return (int)sys(gettid);
-}
-
 void thread_yield(void)
 {
     sys(sched_yield);

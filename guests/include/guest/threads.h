@@ -10,7 +10,6 @@ typedef void (*thread_body)(void *argument);
 // A thread made with clone, with its own TLS block and a guarded stack. join waits for its exit and frees both.
 thread *thread_start(thread_body body, void *argument);
 void thread_join(thread *t);
-int thread_tid(void);
 void thread_yield(void);
 
 typedef struct { uint32_t state; } mutex;           // 0 free, 1 held, 2 held and waited for
