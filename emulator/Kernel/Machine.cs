@@ -1,0 +1,68 @@
+using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
+using Emulator.Kernel.Host;
+using Emulator.Kernel.Syscalls;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Scheduling;
+
+namespace Emulator.Kernel;
+
+/// <summary>
+/// One machine: memory, vCPUs, and the kernel on top. There are no statics, so any number of machines may live in one process.
+/// A machine runs one program and is then disposed.
+/// </summary>
+public sealed partial class Machine : IDisposable
+{
+    private readonly object _ended = new();
+    private ExitStatus? _status;
+
+    public Machine(MachineOptions options)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Vcpus, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Vcpus, 256);
+        Options = options;
+        Clock = options.Deterministic ? new VirtualClock() : new HostClock();
+        HostPoller = new HostPoller(this);
+        Timers = new TimerQueue(this);
+        HostThreads = new HostThreads();
+        Platform = new Platform();
+        Scheduler = new ParallelScheduler(this);
+    }
+
+    public MachineOptions Options { get; }
+
+    /// <summary>The hardware: vCPUs, physical memory.</summary>
+    public Platform Platform { get; }
+
+    public Clock Clock { get; }
+
+    public TimerQueue Timers { get; }
+
+    public Scheduler Scheduler { get; }
+
+    public SyscallTable Syscalls { get; } = new();
+
+    public ProcessTable Processes { get; } = new();
+
+    public HostPoller HostPoller { get; }
+
+    internal HostThreads HostThreads { get; }
+
+    /// <summary>Ends the run from outside or from a task, with the first reason given.</summary>
+    internal void StopFor(ExitReason reason, string? message = null) => End(new ExitStatus(reason) { Message = message });
+
+    private void End(ExitStatus status)
+    {
+        lock (_ended)
+        {
+            _status ??= status;
+            Monitor.PulseAll(_ended);
+        }
+    }
+
+    public void Dispose()
+    {
+        HostThreads.Stop();
+        HostPoller.Dispose();
+    }
+}

@@ -1,0 +1,48 @@
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Syscalls;
+
+namespace Emulator.Kernel;
+
+/// <summary>A host directory or file that the guest may see at a path of its own.</summary>
+public sealed record Bind(string HostPath, string GuestPath, bool ReadOnly = false);
+
+/// <summary>What a machine is made of. Everything has a default that runs an ordinary program.</summary>
+public sealed record MachineOptions
+{
+    /// <summary>Virtual CPUs, 1 to 256.</summary>
+    public int Vcpus { get; init; } = 1;
+
+    /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>
+    public ulong MemoryBytes { get; init; } = 4UL << 30;
+
+    /// <summary>One permit for the whole machine and a seed that decides every choice: the same seed gives the same run.</summary>
+    public bool Deterministic { get; init; }
+
+    public ulong Seed { get; init; }
+
+    public IReadOnlyList<Bind> Binds { get; init; } = [];
+
+    /// <summary>A host directory that becomes the guest's root, or null for an in-memory root.</summary>
+    public string? RootDirectory { get; init; }
+
+    /// <summary>Guest path to start in; null means the host's working directory where it is granted, else <c>/</c>.</summary>
+    public string? WorkingDirectory { get; init; }
+
+    public TimeSpan? Timeout { get; init; }
+
+    /// <summary>The machine stops when this many guest instructions have been executed.</summary>
+    public long? MaxInstructions { get; init; }
+
+    /// <summary>Stop at the first system call that is not implemented instead of answering -ENOSYS.</summary>
+    public bool FailOnUnsupported { get; init; }
+
+    public ISyscallTracer? Trace { get; init; }
+
+    /// <summary>Host descriptors that become the guest's 0, 1 and 2.</summary>
+    public int Stdin { get; init; }
+
+    public int Stdout { get; init; } = 1;
+
+    public int Stderr { get; init; } = 2;
+}

@@ -1,0 +1,27 @@
+namespace Emulator.Kernel.Syscalls;
+
+/// <summary>The x86-64 system-call table: every family's rows, by number.</summary>
+public sealed class SyscallTable
+{
+    private static readonly SyscallDefinition[][] Families =
+    [
+        // One line for each family file in this folder.
+    ];
+
+    private static readonly SyscallDefinition?[] ByNumber = Build();
+
+    public SyscallDefinition? this[ulong number] => number < (ulong)ByNumber.Length ? ByNumber[number] : null;
+
+    private static SyscallDefinition?[] Build()
+    {
+        int last = 0;
+        foreach (SyscallDefinition[] family in Families)
+            foreach (SyscallDefinition d in family)
+                last = Math.Max(last, d.Number);
+        var table = new SyscallDefinition?[last + 1];
+        foreach (SyscallDefinition[] family in Families)
+            foreach (SyscallDefinition d in family)
+                table[d.Number] = table[d.Number] is null ? d : throw new InvalidOperationException($"system call {d.Number} is defined twice");
+        return table;
+    }
+}

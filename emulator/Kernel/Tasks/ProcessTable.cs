@@ -1,0 +1,96 @@
+namespace Emulator.Kernel.Tasks;
+
+/// <summary>All processes and tasks of a machine by number.</summary>
+public sealed class ProcessTable
+{
+    private const int FirstPid = 2;
+    internal const int PidMax = 1 << 22;
+
+    private readonly SortedDictionary<int, Task> _tasks = [];
+    private readonly SortedDictionary<int, Process> _processes = [];
+    private int _next = FirstPid;
+
+    /// <summary>Guards the process tree, groups and sessions, and this table: a leaf lock.</summary>
+    public Lock Lock { get; } = new();
+
+    public int TaskCount
+    {
+        get
+        {
+            lock (Lock)
+                return _tasks.Count;
+        }
+    }
+
+    public Task? FindTask(int tid)
+    {
+        lock (Lock)
+            return _tasks.GetValueOrDefault(tid);
+    }
+
+    /// <summary>A process, zombies included.</summary>
+    public Process? FindProcess(int pid)
+    {
+        lock (Lock)
+            return _processes.GetValueOrDefault(pid);
+    }
+
+    public Process[] Snapshot()
+    {
+        lock (Lock)
+            return [.. _processes.Values];
+    }
+
+    /// <summary>The processes of a group, in the order of their numbers.</summary>
+    public Process[] InGroup(int group)
+    {
+        lock (Lock)
+            return [.. _processes.Values.Where(p => p.ProcessGroup == group)];
+    }
+
+    internal int AllocatePid()
+    {
+        lock (Lock)
+        {
+            do
+            {
+                if (++_next >= PidMax)
+                    _next = FirstPid;
+            }
+            while (_tasks.ContainsKey(_next) || _processes.ContainsKey(_next) || IsGroupOrSession(_next));
+            return _next;
+        }
+    }
+
+    private bool IsGroupOrSession(int id)
+    {
+        foreach (Process p in _processes.Values)
+            if (p.ProcessGroup == id || p.Session == id)
+                return true;
+        return false;
+    }
+
+    internal void Add(Process process)
+    {
+        lock (Lock)
+            _processes.Add(process.Pid, process);
+    }
+
+    internal void Add(Task task)
+    {
+        lock (Lock)
+            _tasks.Add(task.Tid, task);
+    }
+
+    internal void Remove(Task task)
+    {
+        lock (Lock)
+            _tasks.Remove(task.Tid);
+    }
+
+    internal void Remove(Process process)
+    {
+        lock (Lock)
+            _processes.Remove(process.Pid);
+    }
+}

@@ -1,0 +1,107 @@
+namespace Emulator.Kernel.Tasks.Scheduling;
+
+/// <summary>Where a task's host thread waits for its turn. The one place in the kernel, beside the event loop, where a host thread blocks.</summary>
+internal sealed class HostThreadGate
+{
+    private readonly object _monitor = new();
+    private bool _open;
+
+    public void Wait()
+    {
+        lock (_monitor)
+        {
+            while (!_open)
+                Monitor.Wait(_monitor);
+            _open = false;
+        }
+    }
+
+    public void Open()
+    {
+        lock (_monitor)
+        {
+            _open = true;
+            Monitor.Pulse(_monitor);
+        }
+    }
+}
+
+/// <summary>The machine's host threads: small stacks, kept for the next task when one exits.</summary>
+internal sealed class HostThreads
+{
+    private const int StackSize = 256 << 10;
+    private const int KeepIdle = 32;
+
+    private readonly object _monitor = new();
+    private readonly Stack<Worker> _idle = new();
+    private int _alive;
+    private bool _stopping;
+
+    /// <summary>Threads that exist, busy or idle.</summary>
+    public int Alive
+    {
+        get
+        {
+            lock (_monitor)
+                return _alive;
+        }
+    }
+
+    public void Run(Action body)
+    {
+        Worker? worker = null;
+        lock (_monitor)
+        {
+            if (!_idle.TryPop(out worker))
+                _alive++;
+        }
+        if (worker is not null)
+        {
+            worker.Body = body;
+            worker.Gate.Open();
+            return;
+        }
+        worker = new Worker { Body = body };
+        new Thread(() => Loop(worker), StackSize) { IsBackground = true, Name = "task" }.Start();
+    }
+
+    /// <summary>Ends the idle threads and waits for the busy ones.</summary>
+    public void Stop()
+    {
+        lock (_monitor)
+        {
+            _stopping = true;
+            while (_idle.TryPop(out Worker? worker))
+                worker.Gate.Open();
+            while (_alive != 0)
+                Monitor.Wait(_monitor);
+        }
+    }
+
+    private void Loop(Worker worker)
+    {
+        while (worker.Body is { } body)
+        {
+            worker.Body = null;
+            body();
+            lock (_monitor)
+            {
+                if (_stopping || _idle.Count >= KeepIdle)
+                    break;
+                _idle.Push(worker);
+            }
+            worker.Gate.Wait();
+        }
+        lock (_monitor)
+        {
+            _alive--;
+            Monitor.PulseAll(_monitor);
+        }
+    }
+
+    private sealed class Worker
+    {
+        public HostThreadGate Gate { get; } = new();
+        public Action? Body;
+    }
+}

@@ -1,0 +1,4 @@
+namespace Emulator.Kernel.Tasks;
+
+/// <summary>A timer of timer_create.</summary>
+internal sealed class PosixTimer;
