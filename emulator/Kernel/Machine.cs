@@ -18,8 +18,8 @@ public sealed partial class Machine : IDisposable
 
     public Machine(MachineOptions options)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.Vcpus, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Vcpus, 256);
+        if (options.Vcpus is < 1 or > MachineOptions.MaxVcpus)
+            throw new ArgumentOutOfRangeException(nameof(options), $"a machine has 1 to {MachineOptions.MaxVcpus} vCPUs");
         Options = options;
         Clock = options.Deterministic ? new VirtualClock() : new HostClock();
         HostPoller = new HostPoller(this);

@@ -10,7 +10,9 @@ public sealed record Bind(string HostPath, string GuestPath, bool ReadOnly = fal
 /// <summary>What a machine is made of. Everything has a default that runs an ordinary program.</summary>
 public sealed record MachineOptions
 {
-    /// <summary>Virtual CPUs, 1 to 256.</summary>
+    public const int MaxVcpus = 256;
+
+    /// <summary>Virtual CPUs, 1 to <see cref="MaxVcpus"/>.</summary>
     public int Vcpus { get; init; } = 1;
 
     /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>

@@ -1,5 +1,4 @@
 // Types whose owners replace these lines: delete the line together with pushing the real type.
-#pragma warning disable MA0047, CA1050
 namespace Emulator.Kernel.Files
 {
     public sealed class FdTable;
@@ -7,7 +6,28 @@ namespace Emulator.Kernel.Files
     public sealed class FsContext;
 }
 
-namespace Emulator.Kernel.Mm
+namespace Emulator.Kernel.Memory
 {
     public sealed class Mm;
+}
+
+namespace Emulator.Hardware.Smp
+{
+    public enum VcpuExit { Attention, Syscall, Exception }
+
+    public sealed unsafe class Vcpu
+    {
+        public int Id { get; init; }
+        public Emulator.Hardware.Cpu.VcpuState* State { get; init; }
+        public VcpuExit Run() => VcpuExit.Attention;
+        public void Enter() { }
+        public void Leave() { }
+        public void RequestAttention() { }
+        public void ServeRequests() { }
+    }
+
+    public sealed class Platform
+    {
+        public Vcpu[] Vcpus { get; } = [];
+    }
 }

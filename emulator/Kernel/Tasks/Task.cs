@@ -2,6 +2,8 @@ using System.Runtime.InteropServices;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Files;
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks.Scheduling;
 
 namespace Emulator.Kernel.Tasks;
 
@@ -37,7 +39,7 @@ public sealed unsafe partial class Task
     public Credentials Credentials { get; set; }
 
     /// <summary>The address space; null once the task has exited.</summary>
-    public Mm.Mm Mm { get; internal set; } = null!;
+    public Mm Mm { get; internal set; } = null!;
 
     public FdTable Files { get; internal set; } = null!;
 

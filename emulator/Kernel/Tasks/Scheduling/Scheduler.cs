@@ -14,7 +14,7 @@ public abstract class Scheduler
     private readonly Task?[] _running;
     private volatile bool _stopping;
 
-    internal Scheduler(Machine machine)
+    private protected Scheduler(Machine machine)
     {
         Machine = machine;
         _running = new Task?[machine.Options.Vcpus];
