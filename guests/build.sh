@@ -8,7 +8,7 @@ mkdir -p "$out"
 : "${CC:=gcc}" "${OBJCOPY:=objcopy}"
 
 flags="-std=gnu11 -O2 -ffreestanding -nostdlib -static -no-pie -fno-pie -Iinclude
-       -Wall -Wextra -Werror -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
+       -Wall -Wextra -Werror -Wno-infinite-recursion -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
        -ffunction-sections -fdata-sections -frandom-seed=guests
        -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096"
 

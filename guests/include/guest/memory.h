@@ -1,5 +1,6 @@
 #pragma once
 
+#include <linux/memfd.h>
 #include <linux/mman.h>
 
 // A tiny general allocator over mmap; memory is 16-byte aligned and not cleared. Thread-safe.

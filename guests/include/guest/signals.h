@@ -1,7 +1,6 @@
 #pragma once
 
-#include <asm/signal.h>
-#include <asm/siginfo.h>
+#include <linux/signal.h>
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
 
