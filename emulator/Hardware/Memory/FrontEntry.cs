@@ -17,4 +17,7 @@ public struct FrontEntry
 
     /// <summary>A tag that no access can have: not page-aligned.</summary>
     public const ulong NoTag = 1;
+
+    /// <summary>Answers nothing.</summary>
+    public static FrontEntry Empty => new() { ReadTag = NoTag, WriteTag = NoTag, ExecuteTag = NoTag };
 }

@@ -1,0 +1,35 @@
+using System.Runtime.InteropServices;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>Reservations of zeroed host memory that the host commits page by page, where it is touched.</summary>
+internal static unsafe partial class HostMemory
+{
+    private const int ProtRead = 1, ProtWrite = 2;
+    private const int MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
+    private const int MadviseDontNeed = 4;
+
+    /// <summary>Reserves <paramref name="bytes"/> without regard to how much the host has: MAP_NORESERVE.</summary>
+    /// <exception cref="IOException">The host has no such range of addresses left.</exception>
+    public static byte* Reserve(ulong bytes)
+    {
+        nint address = Map(0, checked((nuint)bytes), ProtRead | ProtWrite, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
+        if (address == -1)
+            throw new IOException($"The host refuses to reserve {bytes} bytes of addresses.");
+        return (byte*)address;
+    }
+
+    public static void Release(byte* address, ulong bytes) => _ = Unmap((nint)address, (nuint)bytes);
+
+    /// <summary>Gives the host its memory back; the range reads as zeros afterwards.</summary>
+    public static void Discard(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseDontNeed);
+
+    [LibraryImport("libc", EntryPoint = "mmap")]
+    private static partial nint Map(nint address, nuint length, int protection, int flags, int descriptor, long offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap")]
+    private static partial int Unmap(nint address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(nint address, nuint length, int advice);
+}

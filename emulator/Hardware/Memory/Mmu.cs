@@ -1,0 +1,338 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Smp;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>
+/// A vCPU's memory accesses behind the TLB's fast front. A failed access leaves the fault in the state: vector 14 with error code and
+/// CR2, <see cref="VcpuState.NonCanonical"/>, or <see cref="VcpuState.Retry"/> when a store has dropped decoded code and the instruction
+/// must run again, from newly decoded code.
+/// </summary>
+/// <remarks>
+/// Aligned accesses of up to 8 bytes, and of 16 where the host has an instruction for it, are one host access, and never cross a page.
+/// Accesses that cross one are two, as on hardware; both pages are checked before anything is read or written.
+/// </remarks>
+public static unsafe class Mmu
+{
+    private const int PageFaultVector = 14;
+    private const ulong PageMask = Pfn.Size - 1;
+
+    /// <summary>Sets the control bits; the TLB is flushed as MOV to CR0 and CR4 do.</summary>
+    public static void Configure(VcpuState* c, PagingControls controls)
+    {
+        if (controls.PhysicalAddressBits is < 36 or > 51)
+            throw new ArgumentOutOfRangeException(nameof(controls), controls, "A physical address has 36 to 51 bits.");
+        ref var t = ref c->Tlb;
+        t.Reserved = (ulong)Pte.Frame & ~((1UL << controls.PhysicalAddressBits) - 1);
+        if (!controls.NoExecute)
+            t.Reserved |= (ulong)Pte.NoExecute;
+        t.WriteProtect = controls.WriteProtect;
+        t.NoExecute = controls.NoExecute;
+        Tlb.FlushAll(c);
+        PageWalker.ForgetAll(&c->Tlb);
+    }
+
+    /// <summary>
+    /// Translates an access of up to <paramref name="size"/> bytes for reading.
+    /// </summary>
+    /// <returns>A host pointer, good to the end of the page; or to the bounce buffer with the bytes of both pages; or null.</returns>
+    /// <param name="size">At most the size of <see cref="VcpuState.Bounce"/> if the access may cross a page.</param>
+    public static byte* ReadSlow(VcpuState* c, ulong address, int size)
+    {
+        if ((address & PageMask) + (uint)size > Pfn.Size)
+            return ReadCrossing(c, address, size);
+        var entry = Look(c, address, Access.Read, user: true);
+        return entry is null ? null : Tlb.FillFront(c, address, *entry) + (address & PageMask);
+    }
+
+    /// <summary>Stores <paramref name="size"/> bytes.</summary>
+    public static bool WriteSlow(VcpuState* c, ulong address, byte* data, int size)
+    {
+        var host = ModifySlow(c, address, size, load: false);
+        if (host is null)
+            return false;
+        if (host == c->Bounce)
+        {
+            Unsafe.CopyBlockUnaligned(host, data, (uint)size);
+            CommitModify(c, address, host, size);
+            return true;
+        }
+        switch (size)
+        {
+            case 1:
+                *host = *data;
+                break;
+            case 2:
+                *(ushort*)host = *(ushort*)data;
+                break;
+            case 4:
+                *(uint*)host = *(uint*)data;
+                break;
+            case 8:
+                *(ulong*)host = *(ulong*)data;
+                break;
+            case 16:
+                Vector128.Load(data).Store(host);
+                break;
+            default:
+                Unsafe.CopyBlockUnaligned(host, data, (uint)size);
+                break;
+        }
+        return true;
+    }
+
+    /// <summary>Translates for reading and writing. What comes back may be written until the instruction ends.</summary>
+    /// <returns>As <see cref="ReadSlow"/>; <see cref="CommitModify"/> must follow.</returns>
+    public static byte* ModifySlow(VcpuState* c, ulong address, int size) => ModifySlow(c, address, size, load: true);
+
+    /// <summary>Ends what <see cref="ModifySlow"/> began: moves a page-crossing result from the bounce buffer to its two places.</summary>
+    public static void CommitModify(VcpuState* c, ulong address, byte* host, int size)
+    {
+        if (host != c->Bounce)
+            return;
+        uint first = (uint)(Pfn.Size - (address & PageMask));
+        Unsafe.CopyBlockUnaligned(c->Tlb.BounceFirst, host, first);
+        Unsafe.CopyBlockUnaligned(c->Tlb.BounceSecond, host + first, (uint)size - first);
+    }
+
+    /// <summary>Translates an instruction fetch.</summary>
+    public static bool FetchTranslate(VcpuState* c, ulong rip, out Pfn frame)
+    {
+        frame = default;
+        c->Tlb.Counters[Counter.Fetches]++;
+        var entry = Look(c, rip, Access.Execute, user: true);
+        if (entry is null)
+            return false;
+        *entry |= TlbEntry.Fetched;
+        c->Tlb.FetchedSeen = true;
+        Tlb.FillFront(c, rip, *entry);
+        frame = new Pfn(TlbEntry.Translate(*entry, rip) >> Pfn.Shift);
+        return true;
+    }
+
+    /// <summary>Translates any access, a supervisor's too, through the TLB but not its front.</summary>
+    /// <param name="physical">The physical address.</param>
+    public static bool Translate(VcpuState* c, ulong address, Access access, bool user, out ulong physical)
+    {
+        var entry = Look(c, address, access, user);
+        physical = entry is null ? 0 : TlbEntry.Translate(*entry, address);
+        return entry is not null;
+    }
+
+    /// <summary>MOV to CR3 (SDM vol. 3, 4.10.4.1).</summary>
+    /// <param name="pcid">12 bits.</param>
+    /// <param name="noFlush">Bit 63: the PCID's entries stay.</param>
+    public static void LoadCr3(VcpuState* c, Pfn root, ushort pcid, bool noFlush)
+    {
+        ref var t = ref c->Tlb;
+        ulong context = pcid & (TlbArray.GlobalContext - 1);
+        if (context != t.Context)
+            Tlb.LeaveContext(c);
+        t.Cr3 = root.Address;
+        t.Context = context;
+        t.Counters[noFlush ? Counter.LoadCr3NoFlush : Counter.FlushLoadCr3]++;
+        if (noFlush)
+            return;
+        Tlb.FlushContext(c, context);
+        PageWalker.ForgetContext(&c->Tlb, context);
+    }
+
+    /// <summary>INVLPG: the page in the current PCID or global, and the current PCID's paging-structure cache whatever the address.</summary>
+    public static void InvalidatePage(VcpuState* c, ulong address)
+    {
+        ref var t = ref c->Tlb;
+        t.Counters[Counter.FlushPage]++;
+        DropPage(c, address);
+        PageWalker.ForgetContext(&c->Tlb, t.Context);
+    }
+
+    /// <summary>INVPCID, types 0 to 3.</summary>
+    public static void InvalidatePcid(VcpuState* c, InvpcidType type, ushort pcid, ulong address)
+    {
+        ulong context = pcid & (TlbArray.GlobalContext - 1);
+        switch (type)
+        {
+            case InvpcidType.IndividualAddress:
+                c->Tlb.Counters[Counter.FlushPageOfPcid]++;
+                Tlb.FlushPage(c, address, context);
+                PageWalker.Forget(&c->Tlb, address, context);
+                break;
+            case InvpcidType.SingleContext:
+                c->Tlb.Counters[Counter.FlushContext]++;
+                Tlb.FlushContext(c, context);
+                PageWalker.ForgetContext(&c->Tlb, context);
+                break;
+            case InvpcidType.AllIncludingGlobals:
+                FlushAll(c, includingGlobals: true);
+                break;
+            default:
+                FlushAll(c, includingGlobals: false);
+                break;
+        }
+    }
+
+    /// <summary>INVPCID types 2 and 3, or what toggling CR4.PGE does: all PCIDs.</summary>
+    public static void FlushAll(VcpuState* c, bool includingGlobals)
+    {
+        c->Tlb.Counters[includingGlobals ? Counter.FlushAll : Counter.FlushAllNonGlobal]++;
+        if (includingGlobals)
+            Tlb.FlushAll(c);
+        else
+            Tlb.FlushNonGlobal(c);
+        PageWalker.ForgetAll(&c->Tlb);
+    }
+
+    private static void DropPage(VcpuState* c, ulong address)
+    {
+        Tlb.FlushPage(c, address, c->Tlb.Context);
+        Tlb.FlushPage(c, address, TlbArray.GlobalContext);
+    }
+
+    /// <summary>The first-level entry that allows the access, after whatever fills that takes; null with the fault recorded.</summary>
+    private static ulong* Look(VcpuState* c, ulong address, Access access, bool user)
+    {
+        var t = &c->Tlb;
+        t->Counters[Counter.FrontMisses]++;
+        ulong needed = TlbEntry.Needed(access, user, t->WriteProtect) | (access == Access.Write ? TlbEntry.Dirty : 0);
+        var entry = Tlb.FindLevel1(t, address);
+        if (entry is not null && (*entry & needed) == needed)
+            return entry;
+        return LookFurther(c, address, access, user, needed, entry is not null);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static ulong* LookFurther(VcpuState* c, ulong address, Access access, bool user, ulong needed, bool found)
+    {
+        var t = &c->Tlb;
+        if (!PageTable.IsCanonical(address))
+        {
+            c->Vector = VcpuState.NonCanonical;
+            c->ErrorCode = 0;
+            return null;
+        }
+        if (!found)
+        {
+            t->Counters[Counter.Level1Misses]++;
+            var second = Tlb.FindLevel2(t, address);
+            if (second is not null && (*second & needed) == needed)
+                return Tlb.FillLevel1(c, address, *second);
+            found = second is not null;
+            if (!found)
+                t->Counters[Counter.Level2Misses]++;
+        }
+        if (found)
+            t->Counters[Counter.UpgradeWalks]++;
+        ulong data = PageWalker.Walk(t, address, access, user, out var error);
+        if (data == 0)
+        {
+            // A page fault invalidates what would translate its address (SDM vol. 3, 4.10.4.1).
+            DropPage(c, address);
+            PageWalker.Forget(t, address, t->Context);
+            c->Vector = PageFaultVector;
+            c->ErrorCode = (uint)error;
+            c->FaultAddress = address;
+            return null;
+        }
+        Tlb.FillLevel2(c, address, data);
+        return Tlb.FillLevel1(c, address, data);
+    }
+
+    /// <summary>Translates the two parts of an access that crosses a page; the second one's CR2 is the second page's first byte.</summary>
+    private static bool LookCrossing(VcpuState* c, ulong address, int size, Access access, out byte* first, out byte* second)
+    {
+        first = second = null;
+        c->Tlb.Counters[Counter.CrossingAccesses]++;
+        ulong next = (address | PageMask) + 1;
+        if (!PageTable.IsCanonical(address) || !PageTable.IsCanonical(next))
+        {
+            c->Vector = VcpuState.NonCanonical;
+            c->ErrorCode = 0;
+            return false;
+        }
+        var entry = Look(c, address, access, user: true);
+        if (entry is null)
+            return false;
+        first = c->Tlb.Memory + TlbEntry.Translate(*entry, address);
+        entry = Look(c, next, access, user: true);
+        if (entry is null)
+            return false;
+        second = c->Tlb.Memory + TlbEntry.Translate(*entry, next);
+        return true;
+    }
+
+    private static byte* ReadCrossing(VcpuState* c, ulong address, int size)
+    {
+        if (!LookCrossing(c, address, size, Access.Read, out var first, out var second))
+            return null;
+        uint split = (uint)(Pfn.Size - (address & PageMask));
+        Unsafe.CopyBlockUnaligned(c->Bounce, first, split);
+        Unsafe.CopyBlockUnaligned(c->Bounce + split, second, (uint)size - split);
+        return c->Bounce;
+    }
+
+    private static byte* ModifySlow(VcpuState* c, ulong address, int size, bool load)
+    {
+        bool crossing = (address & PageMask) + (uint)size > Pfn.Size;
+        while (true)
+        {
+            byte* first, second = null;
+            if (crossing)
+            {
+                if (!LookCrossing(c, address, size, Access.Write, out first, out second))
+                    return null;
+            }
+            else
+            {
+                var entry = Look(c, address, Access.Write, user: true);
+                if (entry is null)
+                    return null;
+                first = Tlb.FillFront(c, address, *entry) + (address & PageMask);
+            }
+            var code = CodeAmong(&c->Tlb, first, second);
+            if (code is null)
+            {
+                if (!crossing)
+                    return first;
+                c->Tlb.BounceFirst = first;
+                c->Tlb.BounceSecond = second;
+                if (load)
+                {
+                    uint split = (uint)(Pfn.Size - (address & PageMask));
+                    Unsafe.CopyBlockUnaligned(c->Bounce, first, split);
+                    Unsafe.CopyBlockUnaligned(c->Bounce + split, second, (uint)size - split);
+                }
+                return c->Bounce;
+            }
+            // The block of this very instruction may be among what is dropped: unless it runs singly, from a scratch block, it starts anew.
+            // Dropping serves interrupts, so a single one translates anew too.
+            var vcpu = Vcpu.Of(c);
+            vcpu.Platform.CodeFrames.Invalidate(vcpu, vcpu.Platform.Memory.FrameOf(code));
+            if (c->Single == 0)
+            {
+                c->Vector = VcpuState.Retry;
+                return null;
+            }
+        }
+    }
+
+    /// <summary>The first of two places that lies in a frame with decoded code; null when neither does, and then both may be written.</summary>
+    private static byte* CodeAmong(TlbState* t, byte* first, byte* second)
+    {
+        if (!CodeFrames.Expose(t, (ulong)(first - t->Memory) >> Pfn.Shift))
+            return first;
+        if (second is not null && !CodeFrames.Expose(t, (ulong)(second - t->Memory) >> Pfn.Shift))
+            return second;
+        return null;
+    }
+}
+
+/// <summary>The first operand of INVPCID.</summary>
+public enum InvpcidType
+{
+    IndividualAddress,
+    SingleContext,
+    AllIncludingGlobals,
+    AllExceptGlobals,
+}

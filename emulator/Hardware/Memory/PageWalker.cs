@@ -1,0 +1,174 @@
+using System.Runtime.CompilerServices;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>
+/// Reads the paging structures in guest memory (SDM vol. 3, 4.5 to 4.8). Accessed flags are set in each entry when it is used; the
+/// leaf's, and the dirty flag, only when the access is allowed.
+/// </summary>
+internal static unsafe class PageWalker
+{
+    /// <summary>In a PML4E, bit 7 is reserved: there are no 512-GiB pages.</summary>
+    private const ulong RootReserved = (ulong)Pte.PageSize;
+
+    /// <summary>Translates one address; the paging-structure cache shortens the walk and learns from it.</summary>
+    /// <returns>The data of the TLB entry to fill, or 0 with the fault in <paramref name="error"/>.</returns>
+    public static ulong Walk(TlbState* t, ulong address, Access access, bool user, out PageFaultError error)
+    {
+        t->Counters[Counter.Walks]++;
+        ulong needed = TlbEntry.Needed(access, user, t->WriteProtect);
+        while (true)
+        {
+            int level = Start(t, address, out ulong table, out ulong rights);
+            while (true)
+            {
+                var slot = (ulong*)(t->Memory + table) + PageTable.Index(address, level);
+                ulong entry = Volatile.Read(ref *slot);
+                t->Counters[Counter.WalkReferences]++;
+                if ((entry & (ulong)Pte.Present) == 0)
+                    return Fault(t, access, user, PageFaultError.None, out error);
+                bool leaf = IsLeaf(entry, level);
+                if ((entry & ReservedBits(t, level, leaf)) != 0 || OutsideMemory(t, entry, leaf ? level : 0))
+                    return Fault(t, access, user, PageFaultError.Protection | PageFaultError.ReservedBit, out error);
+                rights &= TlbEntry.Granted(entry);
+                if (leaf && (rights & needed) != needed)
+                    return Fault(t, access, user, PageFaultError.Protection, out error);
+
+                ulong flags = (ulong)Pte.Accessed | (leaf && access == Access.Write ? (ulong)Pte.Dirty : 0);
+                // An entry that changed since it was read would be marked in vain, or wrongly: walk again.
+                if ((entry & flags) != flags && !SetFlags(t, slot, entry, flags))
+                    break;
+                if (leaf)
+                {
+                    error = PageFaultError.None;
+                    return FrameAddress(entry, level) | rights | TlbEntry.OfSizeClass(level)
+                        | ((entry | flags) & (TlbEntry.Dirty | TlbEntry.Global));
+                }
+                table = entry & (ulong)Pte.Frame;
+                Remember(t, address, level, table | rights);
+                level--;
+            }
+        }
+    }
+
+    private static bool IsLeaf(ulong entry, int level)
+        => level == 0 || (level < PageTable.RootLevel && (entry & (ulong)Pte.PageSize) != 0);
+
+    private static ulong FrameAddress(ulong entry, int level) => entry & (ulong)Pte.Frame & ~((1UL << PageTable.Shift(level)) - 1);
+
+    private static ulong ReservedBits(TlbState* t, int level, bool leaf)
+    {
+        ulong reserved = t->Reserved;
+        if (level == PageTable.RootLevel)
+            reserved |= RootReserved;
+        else if (leaf && level > 0)
+            reserved |= ((1UL << PageTable.Shift(level)) - 1) & (ulong)Pte.Frame & ~(ulong)Pte.PatLarge;
+        return reserved;
+    }
+
+    /// <summary>Where nothing answers, hardware reads all ones, which have reserved bits set; treated as if the entry had them.</summary>
+    private static bool OutsideMemory(TlbState* t, ulong entry, int level)
+    {
+        ulong address = FrameAddress(entry, level), size = 1UL << PageTable.Shift(level);
+        return address >= t->MemoryBytes || size > t->MemoryBytes - address;
+    }
+
+    private static bool SetFlags(TlbState* t, ulong* slot, ulong entry, ulong flags)
+    {
+        if (Interlocked.CompareExchange(ref *slot, entry | flags, entry) != entry)
+            return false;
+        ulong added = flags & ~entry;
+        if ((added & (ulong)Pte.Accessed) != 0)
+            t->Counters[Counter.AccessedSet]++;
+        if ((added & (ulong)Pte.Dirty) != 0)
+            t->Counters[Counter.DirtySet]++;
+        return true;
+    }
+
+    private static ulong Fault(TlbState* t, Access access, bool user, PageFaultError cause, out PageFaultError error)
+    {
+        error = cause | (user ? PageFaultError.User : PageFaultError.None) | access switch
+        {
+            Access.Write => PageFaultError.Write,
+            // The bit tells of a fetch only when fetches can be forbidden (SDM vol. 3, 4.7).
+            Access.Execute when t->NoExecute => PageFaultError.InstructionFetch,
+            _ => PageFaultError.None,
+        };
+        t->Counters[Counter.PageFaults]++;
+        return 0;
+    }
+
+    /// <summary>The lowest table that the paging-structure cache knows for the address, with the rights of the levels above it.</summary>
+    private static int Start(TlbState* t, ulong address, out ulong table, out ulong rights)
+    {
+        int level = 0;
+        if (!Recall(t, ref t->Pde, address, 1, Counter.StructureCacheHitsPde, out ulong data))
+        {
+            level = 1;
+            if (!Recall(t, ref t->Pdpte, address, 2, Counter.StructureCacheHitsPdpte, out data))
+            {
+                level = 2;
+                if (!Recall(t, ref t->Pml4e, address, 3, Counter.StructureCacheHitsPml4e, out data))
+                {
+                    level = PageTable.RootLevel;
+                    data = t->Cr3 | TlbEntry.Rights;
+                }
+            }
+        }
+        table = TlbEntry.Base(data);
+        rights = data & TlbEntry.Rights;
+        return level;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Recall(TlbState* t, ref TlbArray cache, ulong address, int level, Counter hits, out ulong data)
+    {
+        int slot = cache.Find(address, level, t->Context);
+        data = slot < 0 ? 0 : cache.DataAt(slot);
+        if (slot >= 0)
+            t->Counters[hits]++;
+        return slot >= 0;
+    }
+
+    private static void Remember(TlbState* t, ulong address, int level, ulong data)
+    {
+        ref var cache = ref CacheOf(t, level);
+        ulong ignored = 0;
+        cache.Fill(address, level, t->Context, global: false, data, out _, out _, ref ignored);
+    }
+
+    /// <summary>The paging-structure cache of entries at a level, 1 to 3.</summary>
+    private static ref TlbArray CacheOf(TlbState* t, int level)
+    {
+        if (level == 1)
+            return ref t->Pde;
+        if (level == 2)
+            return ref t->Pdpte;
+        return ref t->Pml4e;
+    }
+
+    /// <summary>Drops what would be used to walk to the address.</summary>
+    public static void Forget(TlbState* t, ulong address, ulong context)
+    {
+        for (int level = 1; level <= PageTable.RootLevel; level++)
+        {
+            ref var cache = ref CacheOf(t, level);
+            int slot = cache.Find(address, level, context);
+            if (slot >= 0)
+                cache.Free(slot);
+        }
+    }
+
+    /// <summary>Drops everything of one PCID.</summary>
+    public static void ForgetContext(TlbState* t, ulong context)
+    {
+        for (int level = 1; level <= PageTable.RootLevel; level++)
+            CacheOf(t, level).FreeContext(context);
+    }
+
+    public static void ForgetAll(TlbState* t)
+    {
+        for (int level = 1; level <= PageTable.RootLevel; level++)
+            CacheOf(t, level).Clear();
+    }
+}

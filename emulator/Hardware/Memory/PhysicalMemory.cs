@@ -1,0 +1,94 @@
+using System.Runtime.CompilerServices;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>
+/// The machine's memory: one host reservation, committed where it is touched, so that a machine may have far more than its host.
+/// Beside it lie two bytes a frame, reserved in the same lazy way, for the protocol of <see cref="CodeFrames"/>.
+/// </summary>
+public sealed unsafe class PhysicalMemory : IDisposable
+{
+    private bool _disposed;
+
+    /// <param name="bytes">A multiple of the frame size; at most 2^51, the widest physical address of the architecture less one bit.</param>
+    public PhysicalMemory(ulong bytes)
+    {
+        if (bytes == 0 || bytes % Pfn.Size != 0 || bytes > 1UL << 51)
+            throw new ArgumentOutOfRangeException(nameof(bytes), bytes, "Physical memory is a multiple of 4096 bytes, up to 2 PiB.");
+        FrameCount = bytes / Pfn.Size;
+        Base = HostMemory.Reserve(bytes);
+        Code = HostMemory.Reserve(FrameCount);
+        Exposed = HostMemory.Reserve(FrameCount);
+    }
+
+    public ulong FrameCount { get; }
+    public ulong Bytes => FrameCount * Pfn.Size;
+    /// <summary>Host address of frame 0.</summary>
+    public byte* Base { get; }
+
+    /// <summary>A <see cref="CodeState"/> for each frame.</summary>
+    internal byte* Code { get; }
+    /// <summary>Not zero: somebody may hold a permission to write to the frame which is not asked for at each store.</summary>
+    internal byte* Exposed { get; }
+    internal CodeFrames? CodeFrames { get; set; }
+
+    /// <summary>Host address of a frame.</summary>
+    /// <param name="frame">Less than <see cref="FrameCount"/>: asserted only, so check numbers that come from a guest first.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* Pointer(Pfn frame)
+    {
+        System.Diagnostics.Debug.Assert(frame.Value < FrameCount);
+        return Base + frame.Address;
+    }
+
+    /// <summary>The frame that a host address inside <see cref="Base"/> belongs to.</summary>
+    public Pfn FrameOf(byte* host) => new((ulong)(host - Base) >> Pfn.Shift);
+
+    /// <summary>
+    /// Called before every write to a frame that guests may have mapped, other than a vCPU's store: kernel copies, devices. Drops the
+    /// frame's decoded code in every vCPU. The caller holds a vCPU's permit until the write is done, so that no vCPU can decode the
+    /// frame meanwhile; a thread that holds none calls it once more after the write.
+    /// </summary>
+    public void BeforeWrite(Pfn frame)
+    {
+        if (Volatile.Read(ref Exposed[frame.Value]) == 0)
+        {
+            Volatile.Write(ref Exposed[frame.Value], 1);
+            Interlocked.MemoryBarrier(); // partner: CodeFrames.Mark, between its store to Code and its load of Exposed
+        }
+        DropCode(frame);
+    }
+
+    /// <summary>Drops the decoded code of a frame that no guest has mapped: one that is being freed or handed out.</summary>
+    public void DropCode(Pfn frame)
+    {
+        if (Volatile.Read(ref Code[frame.Value]) != (byte)CodeState.None)
+            CodeFrames?.Invalidate(null, frame);
+    }
+
+    /// <summary>Gives the frames' memory back to the host; they read as zeros afterwards.</summary>
+    public void Discard(Pfn first, ulong count)
+    {
+        if (first.Value > FrameCount || count > FrameCount - first.Value)
+            throw new ArgumentOutOfRangeException(nameof(count), count, "The range ends behind the last frame.");
+        for (ulong i = 0; i < count;)
+        {
+            var rest = new ReadOnlySpan<byte>(Code + first.Value + i, (int)Math.Min(count - i, int.MaxValue));
+            int code = rest.IndexOfAnyExcept((byte)CodeState.None);
+            if (code >= 0)
+                DropCode(new Pfn(first.Value + i + (ulong)code));
+            i += code < 0 ? (ulong)rest.Length : (ulong)code + 1;
+        }
+        HostMemory.Discard(Base + first.Address, count * Pfn.Size);
+    }
+
+    public void Dispose()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        HostMemory.Release(Base, Bytes);
+        HostMemory.Release(Code, FrameCount);
+        HostMemory.Release(Exposed, FrameCount);
+    }
+}

@@ -1,0 +1,281 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Emulator.Hardware.Cpu;
+
+namespace Emulator.Hardware.Memory;
+
+/// <summary>
+/// A vCPU's TLB: two levels, tagged by PCID, and the fast front. An entry lives until it is displaced by a fill or flushed, whatever
+/// the tables say. The levels are filled together and evicted independently. The front is a subset of the first level and the jump
+/// cache a subset of both together, and each loses what its source loses.
+/// </summary>
+internal static unsafe class Tlb
+{
+    private const int FrontEntries = 256;
+    private static readonly TlbLevel PdeLevel = new(32, 4), PdpteLevel = new(16, 4), Pml4eLevel = new(4, 4);
+
+    public static void Allocate(VcpuState* c, PhysicalMemory memory, TlbGeometry geometry)
+    {
+        ref var t = ref c->Tlb;
+        var at = HostMemory.Reserve(Bytes(geometry));
+        t.Storage = at;
+        t.StorageBytes = Bytes(geometry);
+        t.Level1 = TlbArray.Create(geometry.Level1, ref at);
+        t.Level1Large = TlbArray.Create(geometry.Level1Large, ref at);
+        t.Pde = TlbArray.Create(PdeLevel, ref at);
+        t.Pdpte = TlbArray.Create(PdpteLevel, ref at);
+        t.Pml4e = TlbArray.Create(Pml4eLevel, ref at);
+        t.HasLevel2 = geometry.Level2 is not null;
+        if (geometry.Level2 is { } second)
+            t.Level2 = TlbArray.Create(second, ref at);
+        t.Memory = memory.Base;
+        t.MemoryBytes = memory.Bytes;
+        t.Code = memory.Code;
+        t.Exposed = memory.Exposed;
+        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(FrontEntries * (nuint)sizeof(FrontEntry), 64);
+        c->FrontMask = FrontEntries - 1;
+        t.FrontSeen = true;
+        ClearFront(c);
+    }
+
+    private static ulong Bytes(TlbGeometry geometry)
+        => TlbArray.BytesFor(geometry.Level1) + TlbArray.BytesFor(geometry.Level1Large) + TlbArray.BytesFor(PdeLevel)
+            + TlbArray.BytesFor(PdpteLevel) + TlbArray.BytesFor(Pml4eLevel) + (geometry.Level2 is { } second ? TlbArray.BytesFor(second) : 0);
+
+    public static void Release(VcpuState* c)
+    {
+        HostMemory.Release(c->Tlb.Storage, c->Tlb.StorageBytes);
+        NativeMemory.AlignedFree(c->Front);
+    }
+
+    /// <summary>The first level's array for a size class.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ref TlbArray Level1(TlbState* t, int sizeClass)
+    {
+        if (sizeClass == 0)
+            return ref t->Level1;
+        return ref t->Level1Large;
+    }
+
+    /// <summary>The data word of the first-level entry for an address in the current context; null when there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong* FindLevel1(TlbState* t, ulong address)
+    {
+        int slot = t->Level1.Find(address, 0, t->Context);
+        if (slot >= 0)
+            return (ulong*)Unsafe.AsPointer(ref t->Level1.DataAt(slot));
+        return t->LargeSeen == 0 ? null : FindLarge(t, ref t->Level1Large, address);
+    }
+
+    /// <summary>As <see cref="FindLevel1"/>, for the second level.</summary>
+    public static ulong* FindLevel2(TlbState* t, ulong address)
+    {
+        if (!t->HasLevel2)
+            return null;
+        int slot = t->Level2.Find(address, 0, t->Context);
+        if (slot >= 0)
+            return (ulong*)Unsafe.AsPointer(ref t->Level2.DataAt(slot));
+        return t->LargeSeen == 0 ? null : FindLarge(t, ref t->Level2, address);
+    }
+
+    private static ulong* FindLarge(TlbState* t, ref TlbArray array, ulong address)
+    {
+        for (int sizeClass = 1; sizeClass <= 2; sizeClass++)
+        {
+            int slot = (t->LargeSeen >> sizeClass & 1) != 0 ? array.Find(address, sizeClass, t->Context) : -1;
+            if (slot >= 0)
+                return (ulong*)Unsafe.AsPointer(ref array.DataAt(slot));
+        }
+        return null;
+    }
+
+    /// <summary>Enters a translation in the first level.</summary>
+    /// <returns>Its data word there.</returns>
+    public static ulong* FillLevel1(VcpuState* c, ulong address, ulong data)
+    {
+        var t = &c->Tlb;
+        int sizeClass = TlbEntry.SizeClass(data);
+        if (sizeClass != 0)
+            t->LargeSeen |= 1u << sizeClass;
+        ref var array = ref Level1(t, sizeClass);
+        int slot = array.Fill(address, sizeClass, t->Context, (data & TlbEntry.Global) != 0, data,
+            out ulong replaced, out ulong replacedData, ref t->Counters[Counter.Level1Evictions]);
+        if (replaced != 0)
+        {
+            DropFront(c, replaced);
+            if ((replacedData & TlbEntry.Fetched) != 0)
+                LoseFetched(c, ref t->Level2, replaced);
+        }
+        return (ulong*)Unsafe.AsPointer(ref array.DataAt(slot));
+    }
+
+    /// <summary>Enters a translation in the second level.</summary>
+    public static void FillLevel2(VcpuState* c, ulong address, ulong data)
+    {
+        var t = &c->Tlb;
+        if (!t->HasLevel2)
+            return;
+        t->Level2.Fill(address, TlbEntry.SizeClass(data), t->Context, (data & TlbEntry.Global) != 0, data,
+            out ulong replaced, out ulong replacedData, ref t->Counters[Counter.Level2Evictions]);
+        if ((replacedData & TlbEntry.Fetched) != 0 && replaced != 0)
+            LoseFetched(c, ref Level1(t, TlbArray.SizeClass(replaced)), replaced);
+    }
+
+    /// <summary>One level lost an entry through which code was fetched: the other carries the mark on, or the jump cache loses the page.</summary>
+    private static void LoseFetched(VcpuState* c, ref TlbArray other, ulong tag)
+    {
+        int slot = other.Slots == 0 ? -1 : other.FindExact(tag);
+        if (slot >= 0)
+            other.DataAt(slot) |= TlbEntry.Fetched;
+        else
+            DropJumps(c, tag);
+    }
+
+    private static void DropJumps(VcpuState* c, ulong tag)
+    {
+        if (TlbArray.SizeClass(tag) == 0)
+            JumpCache.FlushPage(c, TlbArray.Address(tag));
+        else
+            DropAllJumps(c);
+    }
+
+    private static void DropAllJumps(VcpuState* c)
+    {
+        if (!c->Tlb.FetchedSeen)
+            return;
+        JumpCache.FlushAll(c);
+        c->Tlb.FetchedSeen = false;
+    }
+
+    /// <summary>Drops the front's entries that come from the entry with this tag.</summary>
+    private static void DropFront(VcpuState* c, ulong tag)
+    {
+        ulong address = TlbArray.Address(tag);
+        int sizeClass = TlbArray.SizeClass(tag);
+        if (sizeClass == 0)
+        {
+            DropIfInside(c->Front + (address >> Pfn.Shift & c->FrontMask), address, Pfn.Size);
+            return;
+        }
+        for (ulong i = 0; i <= c->FrontMask; i++)
+            DropIfInside(c->Front + i, address, 1UL << PageTable.Shift(sizeClass));
+    }
+
+    private static void DropIfInside(FrontEntry* entry, ulong address, ulong size)
+    {
+        // An entry has at least one right tag; the others are NoTag.
+        ulong tag = entry->ReadTag != FrontEntry.NoTag ? entry->ReadTag : entry->ExecuteTag;
+        if (tag - address < size)
+            *entry = FrontEntry.Empty;
+    }
+
+    private static void ClearFront(VcpuState* c)
+    {
+        if (!c->Tlb.FrontSeen)
+            return;
+        new Span<FrontEntry>(c->Front, FrontEntries).Fill(FrontEntry.Empty);
+        c->Tlb.FrontSeen = false;
+    }
+
+    /// <summary>Empties what depends on the current context, but no entries.</summary>
+    public static void LeaveContext(VcpuState* c)
+    {
+        ClearFront(c);
+        DropAllJumps(c);
+    }
+
+    /// <summary>Drops the entries of all sizes that translate an address for a PCID or, as <see cref="TlbArray.GlobalContext"/>, globally.</summary>
+    public static void FlushPage(VcpuState* c, ulong address, ulong context)
+    {
+        var t = &c->Tlb;
+        FlushPage(c, address, 0, context);
+        for (int sizeClass = 1; t->LargeSeen >> sizeClass != 0; sizeClass++)
+            FlushPage(c, address, sizeClass, context);
+    }
+
+    private static void FlushPage(VcpuState* c, ulong address, int sizeClass, ulong context)
+    {
+        var t = &c->Tlb;
+        ulong tag = TlbArray.Tag(address, sizeClass, context);
+        ulong data = 0;
+        ref var first = ref Level1(t, sizeClass);
+        int slot = first.FindExact(tag);
+        if (slot >= 0)
+        {
+            data = first.DataAt(slot);
+            first.Free(slot);
+            DropFront(c, tag);
+        }
+        slot = t->HasLevel2 ? t->Level2.FindExact(tag) : -1;
+        if (slot >= 0)
+        {
+            data |= t->Level2.DataAt(slot);
+            t->Level2.Free(slot);
+        }
+        if ((data & TlbEntry.Fetched) != 0)
+            DropJumps(c, tag);
+    }
+
+    /// <summary>Drops the entries of one PCID; global ones stay.</summary>
+    public static void FlushContext(VcpuState* c, ulong context)
+    {
+        var t = &c->Tlb;
+        t->Level1.FreeContext(context);
+        t->Level1Large.FreeContext(context);
+        t->Level2.FreeContext(context);
+        if (context == t->Context)
+            LeaveContext(c);
+    }
+
+    public static void FlushNonGlobal(VcpuState* c)
+    {
+        var t = &c->Tlb;
+        t->Level1.FreeNonGlobal();
+        t->Level1Large.FreeNonGlobal();
+        t->Level2.FreeNonGlobal();
+        LeaveContext(c);
+    }
+
+    public static void FlushAll(VcpuState* c)
+    {
+        var t = &c->Tlb;
+        t->Level1.Clear();
+        t->Level1Large.Clear();
+        t->Level2.Clear();
+        t->LargeSeen = 0;
+        LeaveContext(c);
+    }
+
+    /// <summary>
+    /// Makes the front answer for the 4 KiB around an address whose first-level entry a user access may use. Write permission needs a
+    /// dirty page that holds no decoded code.
+    /// </summary>
+    /// <returns>Host address of the page.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static byte* FillFront(VcpuState* c, ulong address, ulong data)
+    {
+        const ulong store = TlbEntry.Writable | TlbEntry.Dirty;
+        ulong page = address & ~(Pfn.Size - 1);
+        ulong physical = TlbEntry.Translate(data, page);
+        var host = c->Tlb.Memory + physical;
+        var entry = c->Front + (address >> Pfn.Shift & c->FrontMask);
+        entry->ReadTag = page;
+        entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, physical >> Pfn.Shift) ? page : FrontEntry.NoTag;
+        entry->ExecuteTag = (data & TlbEntry.Executable) != 0 ? page : FrontEntry.NoTag;
+        entry->Addend = (nint)host - (nint)page;
+        c->Tlb.FrontSeen = true;
+        return host;
+    }
+
+    /// <summary>Takes the front's write permission for a frame away, under whatever addresses it is mapped.</summary>
+    public static void RevokeWrite(VcpuState* c, Pfn frame)
+    {
+        var host = (nint)(c->Tlb.Memory + frame.Address);
+        for (ulong i = 0; i <= c->FrontMask; i++)
+        {
+            var entry = c->Front + i;
+            if (entry->WriteTag != FrontEntry.NoTag && (nint)entry->WriteTag + entry->Addend == host)
+                entry->WriteTag = FrontEntry.NoTag;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
+
+namespace Emulator.Hardware;
+
+/// <summary>The hardware of a machine: memory, vCPUs and the interrupts between them.</summary>
+public sealed class Platform : IDisposable
+{
+    private readonly Vcpu[] _vcpus;
+
+    /// <param name="memory">The platform's from now on: disposed with it.</param>
+    /// <param name="vcpus">1 to <see cref="VcpuMask.MaxVcpus"/>.</param>
+    public Platform(PhysicalMemory memory, int vcpus, TlbGeometry geometry)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(vcpus, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(vcpus, VcpuMask.MaxVcpus);
+        Memory = memory;
+        Geometry = geometry;
+        _vcpus = new Vcpu[vcpus];
+        for (int id = 0; id < vcpus; id++)
+            _vcpus[id] = new Vcpu(this, id);
+        AllVcpus = VcpuMask.First(vcpus);
+        InterProcessor = new InterProcessor(_vcpus);
+        CodeFrames = new CodeFrames(this);
+    }
+
+    public PhysicalMemory Memory { get; }
+    public TlbGeometry Geometry { get; }
+    public IReadOnlyList<Vcpu> Vcpus => _vcpus;
+    public VcpuMask AllVcpus { get; }
+    public InterProcessor InterProcessor { get; }
+    public CodeFrames CodeFrames { get; }
+
+    /// <summary>A counter's sum over the vCPUs.</summary>
+    public unsafe ulong Total(Counter counter)
+    {
+        ulong sum = 0;
+        foreach (var vcpu in _vcpus)
+            sum += vcpu.State->Tlb.Counters[counter];
+        return sum;
+    }
+
+    public void Dispose()
+    {
+        foreach (var vcpu in _vcpus)
+            vcpu.Dispose();
+        Memory.Dispose();
+    }
+}
