@@ -1,14 +1,17 @@
 // Types whose owners replace these lines: delete the line together with pushing the real type.
 namespace Emulator.Kernel.Files
 {
-    public sealed class FdTable;
-
-    public sealed class FsContext;
+    public sealed partial class Vfs
+    {
+        public string PathName(Path path) => "/";
+    }
 }
 
 namespace Emulator.Kernel.Memory
 {
     public sealed class Mm;
+
+    public abstract class PageCache;
 }
 
 namespace Emulator.Hardware.Smp
@@ -29,5 +32,13 @@ namespace Emulator.Hardware.Smp
     public sealed class Platform
     {
         public Vcpu[] Vcpus { get; } = [];
+    }
+}
+
+namespace Emulator.Kernel
+{
+    public sealed partial class Machine
+    {
+        public Emulator.Kernel.Files.Vfs Vfs { get; } = new();
     }
 }

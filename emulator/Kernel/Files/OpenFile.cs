@@ -1,0 +1,115 @@
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+using static Emulator.Kernel.Files.FileAbi;
+
+namespace Emulator.Kernel.Files;
+
+/// <summary>An open file description (struct file): what descriptors, mappings and messages in flight refer to.</summary>
+public abstract class OpenFile
+{
+    private int _references = 1;
+    private int _flags;
+
+    protected OpenFile(int flags) => _flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+
+    /// <summary>O_* status flags and access mode.</summary>
+    public int Flags
+    {
+        get => Volatile.Read(ref _flags);
+        set => Volatile.Write(ref _flags, value);
+    }
+
+    /// <summary>Where the name led when the file was opened; pipes and the like have a path without a mount.</summary>
+    public Path Path { get; init; }
+
+    public Inode? Inode => Path.Dentry?.Inode;
+
+    /// <summary>The offset of read and write; guarded by <see cref="PositionLock"/> where it matters.</summary>
+    public long Position { get; set; }
+
+    /// <summary>f_pos_lock: reads and writes at the shared offset happen one after another.</summary>
+    public Tasks.Locks.Mutex PositionLock { get; } = new();
+
+    public bool IsNonBlocking => (Flags & O_NONBLOCK) != 0;
+
+    /// <summary>Has an offset: pread and lseek work.</summary>
+    public virtual bool IsSeekable => false;
+
+    /// <summary>The pages that mmap maps, or null where mapping is refused with ENODEV.</summary>
+    public virtual PageCache? Mapping => null;
+
+    /// <summary>The locks of flock and fcntl belong to the inode; anonymous files have none.</summary>
+    internal FileLocks? Locks => Inode?.Locks;
+
+    /// <summary>Counts one more user and returns this.</summary>
+    public OpenFile Get()
+    {
+        Interlocked.Increment(ref _references);
+        return this;
+    }
+
+    /// <summary>Drops a user; the last one closes the file.</summary>
+    public void Put()
+    {
+        if (Interlocked.Decrement(ref _references) != 0)
+            return;
+        Locks?.ReleaseOwner(this);
+        Release();
+        Inode?.Closed();
+    }
+
+    /// <summary>The references now, for tests and /proc.</summary>
+    internal int ReferenceCount => Volatile.Read(ref _references);
+
+    /// <summary>Reads at <paramref name="position"/> and advances it.</summary>
+    /// <returns>Bytes read, 0 at the end, or a negative error.</returns>
+    public virtual long Read(Task task, Span<byte> buffer, ref long position) => -Errno.EINVAL;
+
+    /// <summary>Writes at <paramref name="position"/> and advances it.</summary>
+    /// <returns>Bytes written or a negative error.</returns>
+    public virtual long Write(Task task, ReadOnlySpan<byte> buffer, ref long position) => -Errno.EINVAL;
+
+    /// <summary>lseek(2).</summary>
+    public virtual long Seek(Task task, long offset, int whence) => -Errno.ESPIPE;
+
+    public virtual long Ioctl(Task task, uint command, ulong argument) => -Errno.ENOTTY;
+
+    /// <summary>What the file is ready for now. With a table, also registers the queues that tell of a change.</summary>
+    public virtual PollEvents Poll(PollTable? table) => PollEvents.Readable | PollEvents.Writable;
+
+    public virtual long Sync(Task task) => -Errno.EINVAL;
+
+    public virtual long Truncate(Task task, long length) => -Errno.EINVAL;
+
+    public virtual long Allocate(Task task, int mode, long offset, long length) => -Errno.ENODEV;
+
+    /// <summary>Lines that /proc/PID/fdinfo adds for this kind of file.</summary>
+    internal virtual void DescribeTo(System.Text.StringBuilder text)
+    {
+    }
+
+    /// <summary>The target that readlink shows in /proc/PID/fd.</summary>
+    public virtual string DisplayName => Path.Dentry is { } dentry ? dentry.Filesystem.DisplayName(Path) : "anon_inode:[unknown]";
+
+    /// <summary>Attributes of the open file, also when it has no name any more.</summary>
+    public virtual long GetAttributes(out FileAttributes attributes)
+    {
+        if (Path.Dentry is { } dentry)
+            return dentry.Inode.GetAttributes(dentry, out attributes);
+        attributes = default;
+        return -Errno.EBADF;
+    }
+
+    public virtual long SetAttributes(Task task, in AttributeChange change) =>
+        Path.Dentry is { } dentry ? dentry.Inode.SetAttributes(task, dentry, change) : -Errno.EINVAL;
+
+    /// <summary>A descriptor of this file was closed; others may remain (file_operations.flush).</summary>
+    internal virtual void OnDescriptorClosed(Task? task)
+    {
+    }
+
+    /// <summary>The last user is gone.</summary>
+    protected virtual void Release()
+    {
+    }
+}
