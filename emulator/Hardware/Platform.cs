@@ -11,18 +11,21 @@ public sealed class Platform : IDisposable
 
     /// <param name="memory">The platform's from now on: disposed with it.</param>
     /// <param name="vcpus">1 to <see cref="VcpuMask.MaxVcpus"/>.</param>
-    public Platform(PhysicalMemory memory, int vcpus, TlbGeometry geometry)
+    /// <param name="features">The extensions that CPUID reports and that do not raise #UD.</param>
+    public Platform(PhysicalMemory memory, int vcpus, TlbGeometry geometry, CpuFeatures features = CpuFeatures.Max)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(vcpus, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(vcpus, VcpuMask.MaxVcpus);
         Memory = memory;
         Geometry = geometry;
+        Features = features;
+        HostCode = new HostCode();
         _vcpus = new Vcpu[vcpus];
         for (int id = 0; id < vcpus; id++)
             _vcpus[id] = new Vcpu(this, id);
         AllVcpus = VcpuMask.First(vcpus);
         InterProcessor = new InterProcessor(_vcpus);
-        CodeFrames = new CodeFrames(this);
+        CodeFrames = new CodeFrames(this) { Decoder = Blocks };
     }
 
     public PhysicalMemory Memory { get; }
@@ -31,6 +34,12 @@ public sealed class Platform : IDisposable
     public VcpuMask AllVcpus { get; }
     public InterProcessor InterProcessor { get; }
     public CodeFrames CodeFrames { get; }
+    public CpuFeatures Features { get; }
+    internal HostCode HostCode { get; }
+    internal BlockCache Blocks { get; } = new();
+
+    /// <summary>What RDTSC reads, in nanoseconds: the host's monotonic clock unless the kernel gives another.</summary>
+    public Func<ulong> ReadTimestamp { get; set; } = static () => (ulong)(System.Diagnostics.Stopwatch.GetTimestamp() * (1_000_000_000 / System.Diagnostics.Stopwatch.Frequency));
 
     /// <summary>A counter's sum over the vCPUs.</summary>
     public unsafe ulong Total(Counter counter)
@@ -45,6 +54,8 @@ public sealed class Platform : IDisposable
     {
         foreach (var vcpu in _vcpus)
             vcpu.Dispose();
+        Blocks.Dispose();
+        HostCode.Dispose();
         Memory.Dispose();
     }
 }

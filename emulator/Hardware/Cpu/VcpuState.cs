@@ -98,11 +98,20 @@ public unsafe struct VcpuState
 
     /// <summary>Linear RIP to block, direct-mapped; a subset of the instruction TLB (<see cref="JumpCache"/>).</summary>
     public JumpCacheEntry* JumpCache;
-    /// <summary>The TLB's fast front, <see cref="FrontMask"/> + 1 entries; a strict subset of the TLB.</summary>
+    /// <summary>The TLB's fast front, <see cref="FrontEntry.Count"/> entries; a strict subset of the TLB.</summary>
     public FrontEntry* Front;
-    public ulong FrontMask;
     /// <summary>TLB, paging-structure cache, counters.</summary>
     public TlbState Tlb;
+
+    /// <summary>The direct branch that asks for its target; the run loop links it when it may.</summary>
+    public Op* LinkFrom;
+    /// <summary>The newest retirement of decoded code that this vCPU may not have seen; long.MaxValue while it runs no block (<see cref="BlockCache"/>).</summary>
+    public long CodeEpoch;
+    /// <summary>Not zero when the last #UD came from an instruction that is valid but not implemented.</summary>
+    public int Unsupported;
+
+    /// <summary>Machine code for CMPXCHG16B on hosts that have it, else null.</summary>
+    public void* WideExchange;
 
     /// <summary>Handle of the managed <see cref="Smp.Vcpu"/>, for slow paths.</summary>
     public nint Self;

@@ -15,6 +15,9 @@ public struct FrontEntry
     /// <summary>Host address minus linear address.</summary>
     public nint Addend;
 
+    /// <summary>Entries of the front: a power of two.</summary>
+    public const int Count = 256;
+
     /// <summary>A tag that no access can have: not page-aligned.</summary>
     public const ulong NoTag = 1;
 

@@ -5,7 +5,7 @@ namespace Emulator.Hardware.Memory;
 /// <summary>Reservations of zeroed host memory that the host commits page by page, where it is touched.</summary>
 internal static unsafe partial class HostMemory
 {
-    private const int ProtRead = 1, ProtWrite = 2;
+    private const int ProtRead = 1, ProtWrite = 2, ProtExecute = 4;
     private const int MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
     private const int MadviseDontNeed = 4;
 
@@ -23,6 +23,17 @@ internal static unsafe partial class HostMemory
 
     /// <summary>Gives the host its memory back; the range reads as zeros afterwards.</summary>
     public static void Discard(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseDontNeed);
+
+    /// <summary>Takes write permission from a reservation and lets the host execute it.</summary>
+    /// <exception cref="IOException">The host forbids it.</exception>
+    public static void MakeExecutable(byte* address, ulong bytes)
+    {
+        if (Protect((nint)address, (nuint)bytes, ProtRead | ProtExecute) != 0)
+            throw new IOException("The host refuses to make memory executable.");
+    }
+
+    [LibraryImport("libc", EntryPoint = "mprotect")]
+    private static partial int Protect(nint address, nuint length, int protection);
 
     [LibraryImport("libc", EntryPoint = "mmap")]
     private static partial nint Map(nint address, nuint length, int protection, int flags, int descriptor, long offset);

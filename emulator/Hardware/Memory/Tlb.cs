@@ -11,7 +11,6 @@ namespace Emulator.Hardware.Memory;
 /// </summary>
 internal static unsafe class Tlb
 {
-    private const int FrontEntries = 256;
     private static readonly TlbLevel PdeLevel = new(32, 4), PdpteLevel = new(16, 4), Pml4eLevel = new(4, 4);
 
     public static void Allocate(VcpuState* c, PhysicalMemory memory, TlbGeometry geometry)
@@ -32,8 +31,7 @@ internal static unsafe class Tlb
         t.MemoryBytes = memory.Bytes;
         t.Code = memory.Code;
         t.Exposed = memory.Exposed;
-        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(FrontEntries * (nuint)sizeof(FrontEntry), 64);
-        c->FrontMask = FrontEntries - 1;
+        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(FrontEntry.Count * (nuint)sizeof(FrontEntry), 64);
         t.FrontSeen = true;
         ClearFront(c);
     }
@@ -154,10 +152,10 @@ internal static unsafe class Tlb
         int sizeClass = TlbArray.SizeClass(tag);
         if (sizeClass == 0)
         {
-            DropIfInside(c->Front + (address >> Pfn.Shift & c->FrontMask), address, Pfn.Size);
+            DropIfInside(c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1)), address, Pfn.Size);
             return;
         }
-        for (ulong i = 0; i <= c->FrontMask; i++)
+        for (ulong i = 0; i < FrontEntry.Count; i++)
             DropIfInside(c->Front + i, address, 1UL << PageTable.Shift(sizeClass));
     }
 
@@ -173,7 +171,7 @@ internal static unsafe class Tlb
     {
         if (!c->Tlb.FrontSeen)
             return;
-        new Span<FrontEntry>(c->Front, FrontEntries).Fill(FrontEntry.Empty);
+        new Span<FrontEntry>(c->Front, FrontEntry.Count).Fill(FrontEntry.Empty);
         c->Tlb.FrontSeen = false;
     }
 
@@ -258,7 +256,7 @@ internal static unsafe class Tlb
         ulong page = address & ~(Pfn.Size - 1);
         ulong physical = TlbEntry.Translate(data, page);
         var host = c->Tlb.Memory + physical;
-        var entry = c->Front + (address >> Pfn.Shift & c->FrontMask);
+        var entry = c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
         entry->ReadTag = page;
         entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, physical >> Pfn.Shift) ? page : FrontEntry.NoTag;
         entry->ExecuteTag = (data & TlbEntry.Executable) != 0 ? page : FrontEntry.NoTag;
@@ -271,7 +269,7 @@ internal static unsafe class Tlb
     public static void RevokeWrite(VcpuState* c, Pfn frame)
     {
         var host = (nint)(c->Tlb.Memory + frame.Address);
-        for (ulong i = 0; i <= c->FrontMask; i++)
+        for (ulong i = 0; i < FrontEntry.Count; i++)
         {
             var entry = c->Front + i;
             if (entry->WriteTag != FrontEntry.NoTag && (nint)entry->WriteTag + entry->Addend == host)

@@ -38,6 +38,7 @@ public sealed unsafe partial class Vcpu : IDisposable
     private const long Interrupt = long.MinValue | 1, Kernel = long.MinValue | 2;
 
     private readonly ConcurrentQueue<IpiCall> _calls = new();
+    private readonly Interpreter _interpreter;
     private GCHandle _handle;
     private int _state;
     private int _holder;
@@ -54,6 +55,9 @@ public sealed unsafe partial class Vcpu : IDisposable
         State->JumpCache = JumpCache.Allocate();
         Tlb.Allocate(State, platform.Memory, platform.Geometry);
         Mmu.Configure(State, PagingControls.Linux);
+        State->CodeEpoch = long.MaxValue;
+        State->WideExchange = platform.HostCode.WideExchange;
+        _interpreter = new Interpreter(this, platform);
     }
 
     public Platform Platform { get; }
@@ -63,6 +67,9 @@ public sealed unsafe partial class Vcpu : IDisposable
 
     /// <summary>The vCPU whose native state this is.</summary>
     internal static Vcpu Of(VcpuState* state) => (Vcpu)GCHandle.FromIntPtr(state->Self).Target!;
+
+    /// <summary>Executes guest code until something needs the kernel. The caller holds the permit.</summary>
+    public VcpuExit Run() => _interpreter.Run();
 
     internal bool IsHeldBy(int thread) => Volatile.Read(ref _state) == Held && Volatile.Read(ref _holder) == thread;
 
@@ -179,6 +186,7 @@ public sealed unsafe partial class Vcpu : IDisposable
     {
         if (State is null)
             return;
+        _interpreter.Dispose();
         Tlb.Release(State);
         NativeMemory.AlignedFree(State->JumpCache);
         NativeMemory.AlignedFree(State);

@@ -1,0 +1,80 @@
+using Iced.Intel;
+
+namespace Emulator.Hardware.Cpu;
+
+/// <summary>Decodes a straight run of instructions from one page into operations. One for each vCPU; its buffers are used again.</summary>
+internal sealed unsafe class BlockDecoder
+{
+    /// <summary>Longest block, so that a vCPU polls for attention often enough and a count fits its byte.</summary>
+    private const int MaxInstructions = 64;
+    /// <summary>No instruction makes more accesses than two; the total fits its byte.</summary>
+    private const int MaxAccesses = 250;
+
+    private readonly PageReader _reader = new();
+    private readonly Decoder _decoder;
+    private readonly Op[] _ops = new Op[MaxInstructions + 1];
+    private readonly CpuFeatures _features;
+
+    public BlockDecoder(CpuFeatures features)
+    {
+        _features = features;
+        _decoder = Decoder.Create(64, _reader);
+    }
+
+    /// <summary>
+    /// Decodes from <paramref name="bytes"/>, which lie at <paramref name="rip"/>, up to the first unconditional branch, the end of the bytes, or
+    /// <paramref name="limit"/> instructions. Empty when not even one instruction is whole.
+    /// </summary>
+    public ReadOnlySpan<Op> Decode(ulong rip, byte* bytes, int length, int limit = MaxInstructions)
+    {
+        _reader.Start(bytes, length);
+        _decoder.IP = rip;
+        int count = 0, accesses = 0, offset = 0;
+        bool ended = false;
+        fixed (Op* ops = _ops)
+        {
+            while (!ended && count < limit && accesses < MaxAccesses && offset < length)
+            {
+                _decoder.Decode(out Instruction instruction);
+                if (_decoder.LastError == DecoderError.NoMoreBytes)
+                    break;
+                Op* op = ops + count;
+                *op = default;
+                var b = new Binding { Instruction = ref instruction, Op = op, Features = _features, BlockRip = rip };
+                InstructionBinder.Bind(ref b);
+                accesses += b.Accesses;
+                op->Offset = (ushort)offset;
+                op->Count = (byte)++count;
+                op->Accesses = (byte)accesses;
+                offset += instruction.Length;
+                ended = b.EndsBlock;
+            }
+            if (count == 0)
+                return [];
+            if (ended)
+                return new ReadOnlySpan<Op>(_ops, 0, count);
+            ops[count] = new Op
+            {
+                Fn = EntryPoint.Resolve(&Integer.Branches.JumpRelative),
+                Disp = offset,
+                Offset = (ushort)offset,
+                Count = (byte)count,
+                Accesses = (byte)accesses,
+            };
+            return new ReadOnlySpan<Op>(_ops, 0, count + 1);
+        }
+    }
+
+    private sealed class PageReader : CodeReader
+    {
+        private byte* _next, _end;
+
+        public void Start(byte* bytes, int length)
+        {
+            _next = bytes;
+            _end = bytes + length;
+        }
+
+        public override int ReadByte() => _next < _end ? *_next++ : -1;
+    }
+}

@@ -1,0 +1,144 @@
+using System.Runtime.CompilerServices;
+
+namespace Emulator.Hardware.Cpu;
+
+/// <summary>
+/// How handlers end. Each ends in a tail call of the next one, so a block runs without a loop; a handler therefore has no local whose address is
+/// taken, and is compiled optimised at once (<see cref="Hot"/>): tier-0 code would not make the tail call and overflow the stack.
+/// </summary>
+internal static unsafe class Chain
+{
+    public const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
+
+    /// <summary>Goes to a block in the same page through the operation's link, or looks the target up.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static nint Branch(VcpuState* c, Op* op)
+    {
+        c->Accesses += op->Accesses;
+        c->Budget -= op->Count;
+        Op* target = (Op*)op->Imm;
+        if ((c->Budget | c->Attention) < 0 || target == null)
+            return BranchSlow(c, op);
+        c->Registers.BlockRip += (ulong)op->Disp;
+        return target->Fn(c, target);
+    }
+
+    private static nint BranchSlow(VcpuState* c, Op* op)
+    {
+        ulong rip = c->Registers.BlockRip + (ulong)op->Disp;
+        if ((c->Budget | c->Attention) < 0)
+            return Leave(c, rip, HandlerExit.Attention);
+        JumpCacheEntry* entry = JumpCache.Slot(c, rip);
+        if (entry->Rip != rip)
+        {
+            c->LinkFrom = op;
+            return Leave(c, rip, HandlerExit.Lookup);
+        }
+        c->Registers.BlockRip = rip;
+        Op* target = entry->Target;
+        return target->Fn(c, target);
+    }
+
+    /// <summary>Goes to any address: returns, indirect jumps and calls.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static nint Jump(VcpuState* c, Op* op, ulong rip)
+    {
+        c->Accesses += op->Accesses;
+        c->Budget -= op->Count;
+        JumpCacheEntry* entry = JumpCache.Slot(c, rip);
+        if ((c->Budget | c->Attention) < 0 || entry->Rip != rip)
+            return Leave(c, rip, (c->Budget | c->Attention) < 0 ? HandlerExit.Attention : HandlerExit.Lookup);
+        c->Registers.BlockRip = rip;
+        Op* target = entry->Target;
+        return target->Fn(c, target);
+    }
+
+    /// <summary>Ends the block after this instruction and leaves the chain, with RIP at the next instruction.</summary>
+    public static nint Exit(VcpuState* c, Op* op, HandlerExit why)
+    {
+        c->Accesses += op->Accesses;
+        c->Budget -= op->Count;
+        return Leave(c, c->Registers.BlockRip + op->Offset + op->Length, why);
+    }
+
+    /// <summary>Ends the block in the middle of this instruction, to be resumed: a long REP string gives way to an interrupt.</summary>
+    public static nint Interrupted(VcpuState* c, Op* op)
+    {
+        Retired(c, op);
+        return Leave(c, c->Registers.BlockRip + op->Offset, HandlerExit.Attention);
+    }
+
+    /// <summary>The instruction's memory access faulted; the state holds what <see cref="Memory.Mmu"/> recorded.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static nint Fault(VcpuState* c, Op* op)
+        => Fault(c, op, op->Seg == RegisterOffset.StackNone);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static nint Fault(VcpuState* c, Op* op, bool stack)
+    {
+        Retired(c, op);
+        c->Unsupported = 0;
+        ulong rip = c->Registers.BlockRip + op->Offset;
+        if (c->Vector == VcpuState.Retry)
+            return Leave(c, rip, HandlerExit.Retry);
+        if (c->Vector == VcpuState.NonCanonical)
+        {
+            c->Vector = stack ? Cpu.Vector.StackFault : Cpu.Vector.GeneralProtection;
+            c->ErrorCode = 0;
+        }
+        return Leave(c, rip, HandlerExit.Exception);
+    }
+
+    /// <summary>A memory fault of an access to the stack, whatever the memory operand's segment is.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static nint StackFault(VcpuState* c, Op* op) => Fault(c, op, stack: true);
+
+    /// <summary>A fault that the instruction itself raises: RIP stays on it.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static nint Raise(VcpuState* c, Op* op, int vector, uint errorCode = 0)
+    {
+        Retired(c, op);
+        c->Vector = vector;
+        c->ErrorCode = errorCode;
+        c->Unsupported = 0;
+        return Leave(c, c->Registers.BlockRip + op->Offset, HandlerExit.Exception);
+    }
+
+    /// <summary>A trap: RIP is the next instruction.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static nint Trap(VcpuState* c, Op* op, int vector)
+    {
+        c->Vector = vector;
+        c->ErrorCode = 0;
+        c->Unsupported = 0;
+        return Exit(c, op, HandlerExit.Exception);
+    }
+
+    private static void Retired(VcpuState* c, Op* op)
+    {
+        c->Accesses += op->Accesses;
+        c->Budget -= op->Count - 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static nint Leave(VcpuState* c, ulong rip, HandlerExit why)
+    {
+        nint here;
+        c->ExitStack = (nint)(&here);
+        c->Registers.Rip = rip;
+        return (nint)why;
+    }
+}
+
+/// <summary>Exception vectors (SDM vol. 3, 6.3.1).</summary>
+public static class Vector
+{
+    public const int DivideError = 0, Debug = 1, Breakpoint = 3, Overflow = 4, BoundRange = 5, InvalidOpcode = 6, DeviceNotAvailable = 7,
+        SegmentNotPresent = 11, StackFault = 12, GeneralProtection = 13, PageFault = 14, FloatingPoint = 16, AlignmentCheck = 17, SimdFloatingPoint = 19;
+}
+
+/// <summary>Byte offsets of the special fields that operations name as registers.</summary>
+internal static class RegisterOffset
+{
+    public const byte None = 128, StackNone = 136, FsBase = 144, GsBase = 152, BlockRip = 160;
+}

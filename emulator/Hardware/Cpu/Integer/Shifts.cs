@@ -1,0 +1,273 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using Iced.Intel;
+
+namespace Emulator.Hardware.Cpu.Integer;
+
+/// <summary>A shift or rotation by a count already masked to 5 or 6 bits and not 0.</summary>
+internal unsafe interface IShift
+{
+    static abstract T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>;
+}
+
+/// <summary>SHL, SHR, SAR, ROL, ROR, RCL, RCR, SHLD, SHRD. Counts of 0 change nothing, flags included.</summary>
+internal static unsafe class Shifts
+{
+    public static Handler Bind(ref Binding b) => b.Instruction.Mnemonic switch
+    {
+        Mnemonic.Shl or Mnemonic.Sal => One<Shl>(ref b),
+        Mnemonic.Shr => One<Shr>(ref b),
+        Mnemonic.Sar => One<Sar>(ref b),
+        Mnemonic.Rol => One<Rol>(ref b),
+        Mnemonic.Ror => One<Ror>(ref b),
+        Mnemonic.Rcl => One<Rcl>(ref b),
+        Mnemonic.Rcr => One<Rcr>(ref b),
+        Mnemonic.Shld => Double<DoubleLeft>(ref b),
+        Mnemonic.Shrd => Double<DoubleRight>(ref b),
+        _ => null,
+    };
+
+    private static Handler One<TShift>(ref Binding b) where TShift : struct, IShift => b.Size(0) switch
+    {
+        1 => One<TShift, byte>(ref b),
+        2 => One<TShift, ushort>(ref b),
+        4 => One<TShift, uint>(ref b),
+        _ => One<TShift, ulong>(ref b),
+    };
+
+    private static Handler One<TShift, T>(ref Binding b) where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T>
+    {
+        OperandForm destination = b.Form(0);
+        bool immediate = b.Source(1) == OperandForm.Immediate;
+        if (destination != OperandForm.Register)
+            return immediate ? &OnMemory<TShift, T, Immediate> : &OnMemory<TShift, T, SourceRegister>;
+        b.Dst(0);
+        return immediate ? &OnRegister<TShift, T, Immediate> : &OnRegister<TShift, T, SourceRegister>;
+    }
+
+    [MethodImpl(Chain.Hot)]
+    private static nint OnRegister<TShift, T, TCount>(VcpuState* c, Op* op)
+        where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource
+    {
+        int count = *TCount.Pointer<byte>(c, op) & (sizeof(T) == 8 ? 63 : 31);
+        T value = Reg.Read<T>(c, op->Dst);
+        Reg.Write(c, op->Dst, count != 0 ? TShift.Run(c, value, count) : value);
+        return op[1].Fn(c, op + 1);
+    }
+
+    [MethodImpl(Chain.Hot)]
+    private static nint OnMemory<TShift, T, TCount>(VcpuState* c, Op* op)
+        where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource
+    {
+        ulong address = AnyAddress.Of(c, op);
+        T* target = Access.Modify<T>(c, address);
+        if (target == null)
+            return Chain.Fault(c, op);
+        int count = *TCount.Pointer<byte>(c, op) & (sizeof(T) == 8 ? 63 : 31);
+        if (count != 0)
+        {
+            *target = TShift.Run(c, *target, count);
+            Access.Commit(c, address, target);
+        }
+        return op[1].Fn(c, op + 1);
+    }
+
+    private static Handler Double<TShift>(ref Binding b) where TShift : struct, IDoubleShift => b.Size(0) switch
+    {
+        2 => Double<TShift, ushort>(ref b),
+        4 => Double<TShift, uint>(ref b),
+        _ => Double<TShift, ulong>(ref b),
+    };
+
+    private static Handler Double<TShift, T>(ref Binding b) where TShift : struct, IDoubleShift where T : unmanaged, IBinaryInteger<T>
+    {
+        b.Op->Aux = b.Form(2) == OperandForm.Immediate ? (byte)0 : (byte)1;
+        OperandForm destination = b.Form(0);
+        b.Src(1);
+        if (destination != OperandForm.Register)
+            return &DoubleOnMemory<TShift, T>;
+        b.Dst(0);
+        return &DoubleOnRegister<TShift, T>;
+    }
+
+    private static int DoubleCount<T>(VcpuState* c, Op* op) where T : unmanaged
+        => (op->Aux == 0 ? (int)op->Imm : (int)c->Registers.Gpr[VcpuRegisters.Rcx]) & (sizeof(T) == 8 ? 63 : 31);
+
+    [MethodImpl(Chain.Hot)]
+    private static nint DoubleOnRegister<TShift, T>(VcpuState* c, Op* op) where TShift : struct, IDoubleShift where T : unmanaged, IBinaryInteger<T>
+    {
+        int count = DoubleCount<T>(c, op);
+        T value = Reg.Read<T>(c, op->Dst);
+        Reg.Write(c, op->Dst, count != 0 ? TShift.Run(c, value, Reg.Read<T>(c, op->Src), count) : value);
+        return op[1].Fn(c, op + 1);
+    }
+
+    [MethodImpl(Chain.Hot)]
+    private static nint DoubleOnMemory<TShift, T>(VcpuState* c, Op* op) where TShift : struct, IDoubleShift where T : unmanaged, IBinaryInteger<T>
+    {
+        ulong address = AnyAddress.Of(c, op);
+        T* target = Access.Modify<T>(c, address);
+        if (target == null)
+            return Chain.Fault(c, op);
+        int count = DoubleCount<T>(c, op);
+        if (count != 0)
+        {
+            *target = TShift.Run(c, *target, Reg.Read<T>(c, op->Src), count);
+            Access.Commit(c, address, target);
+        }
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>CF and OF as given, SF ZF PF from the result, AF (undefined) clear.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SetFlags<T>(VcpuState* c, T result, bool carry, bool overflow) where T : unmanaged, IBinaryInteger<T>
+    {
+        c->Registers.FlagResult = Flags.SignExtend(result);
+        c->Registers.FlagCarries = (carry ? Flags.CarryBit : 0) | (carry != overflow ? Flags.IntoSignBit : 0);
+    }
+
+    /// <summary>CF and OF as given, the other flags kept: rotations.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SetCarryOverflow(VcpuState* c, bool carry, bool overflow)
+        => c->Registers.FlagCarries = (c->Registers.FlagCarries & ~(Flags.CarryBit | Flags.IntoSignBit))
+            | (carry ? Flags.CarryBit : 0) | (carry != overflow ? Flags.IntoSignBit : 0);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Top<T>(T value) where T : unmanaged, IBinaryInteger<T> => Flags.SignExtend(value) < 0;
+
+    private readonly struct Shl : IShift
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            // In 64 bits no count up to 31 loses the last bit out of a narrower operand.
+            int bits = sizeof(T) * 8;
+            ulong wide = ulong.CreateTruncating(value);
+            T result = T.CreateTruncating(wide << count);
+            bool carry = count <= bits && ((wide >> (bits - count)) & 1) != 0;
+            SetFlags(c, result, carry, carry != Top(result));
+            return result;
+        }
+    }
+
+    private readonly struct Shr : IShift
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            ulong wide = ulong.CreateTruncating(value);
+            T result = T.CreateTruncating(wide >> count);
+            SetFlags(c, result, ((wide >> (count - 1)) & 1) != 0, Top(value));
+            return result;
+        }
+    }
+
+    private readonly struct Sar : IShift
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            long wide = Flags.SignExtend(value);
+            T result = T.CreateTruncating(wide >> count);
+            SetFlags(c, result, ((wide >> (count - 1)) & 1) != 0, false);
+            return result;
+        }
+    }
+
+    private readonly struct Rol : IShift
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            T result = T.RotateLeft(value, count);
+            bool carry = (ulong.CreateTruncating(result) & 1) != 0;
+            SetCarryOverflow(c, carry, carry != Top(result));
+            return result;
+        }
+    }
+
+    private readonly struct Ror : IShift
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            T result = T.RotateRight(value, count);
+            bool carry = Top(result);
+            SetCarryOverflow(c, carry, carry != Top(result << 1));
+            return result;
+        }
+    }
+
+    private readonly struct Rcl : IShift
+    {
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            int bits = sizeof(T) * 8;
+            bool carry = Flags.GetCarry(c);
+            for (int i = count % (bits + 1); i > 0; i--)
+            {
+                bool next = Top(value);
+                value = (value << 1) | (carry ? T.One : T.Zero);
+                carry = next;
+            }
+            SetCarryOverflow(c, carry, carry != Top(value));
+            return value;
+        }
+    }
+
+    private readonly struct Rcr : IShift
+    {
+        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            int bits = sizeof(T) * 8;
+            ulong wide = ulong.CreateTruncating(value);
+            ulong carry = Flags.GetCarry(c) ? 1UL : 0;
+            for (int i = count % (bits + 1); i > 0; i--)
+            {
+                ulong next = wide & 1;
+                wide = (wide >> 1) | (carry << (bits - 1));
+                carry = next;
+            }
+            T result = T.CreateTruncating(wide);
+            SetCarryOverflow(c, carry != 0, Top(result) != Top(result << 1));
+            return result;
+        }
+    }
+
+    /// <summary>SHLD and SHRD. Counts above a 16-bit operand's width are undefined; the value is what Intel processors give.</summary>
+    private interface IDoubleShift
+    {
+        static abstract T Run<T>(VcpuState* c, T value, T other, int count) where T : unmanaged, IBinaryInteger<T>;
+    }
+
+    private readonly struct DoubleLeft : IDoubleShift
+    {
+        public static T Run<T>(VcpuState* c, T value, T other, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            int bits = sizeof(T) * 8;
+            UInt128 wide = sizeof(T) == 2
+                ? (UInt128.CreateTruncating(value) << 32) | (UInt128.CreateTruncating(other) << 16) | UInt128.CreateTruncating(value)
+                : (UInt128.CreateTruncating(value) << bits) | UInt128.CreateTruncating(other);
+            int total = sizeof(T) == 2 ? 48 : 2 * bits;
+            T result = T.CreateTruncating((wide << count) >> (total - bits));
+            bool carry = ((wide >> (total - count)) & 1) != 0;
+            SetFlags(c, result, carry, Top(result) != Top(value));
+            return result;
+        }
+    }
+
+    private readonly struct DoubleRight : IDoubleShift
+    {
+        public static T Run<T>(VcpuState* c, T value, T other, int count) where T : unmanaged, IBinaryInteger<T>
+        {
+            int bits = sizeof(T) * 8;
+            UInt128 wide = UInt128.CreateTruncating(value) | (UInt128.CreateTruncating(other) << bits);
+            if (sizeof(T) == 2)
+                wide |= UInt128.CreateTruncating(value) << 32;
+            T result = T.CreateTruncating(wide >> count);
+            bool carry = ((wide >> (count - 1)) & 1) != 0;
+            SetFlags(c, result, carry, Top(result) != Top(value));
+            return result;
+        }
+    }
+}

@@ -1,0 +1,285 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using Emulator.Hardware.Memory;
+using Iced.Intel;
+
+namespace Emulator.Hardware.Cpu.Integer;
+
+/// <summary>
+/// MOVS, STOS, LODS, CMPS, SCAS with their repeat prefixes. A repeated move or fill goes in whole pages where it can; a repeated
+/// instruction gives way to interrupts between steps with its registers advanced, as processors do.
+/// </summary>
+internal static unsafe class Strings
+{
+    private const byte Rax = VcpuRegisters.Rax * 8, Rcx = VcpuRegisters.Rcx * 8, Rsi = VcpuRegisters.Rsi * 8, Rdi = VcpuRegisters.Rdi * 8;
+    /// <summary>Marks in <see cref="Op.Aux"/>.</summary>
+    private const byte Rep = 1, WhileNotEqual = 2, Address32 = 4;
+
+    public static Handler Bind(ref Binding b)
+    {
+        switch (b.Instruction.Mnemonic)
+        {
+            case Mnemonic.Movsb: return Prepare<Move, byte>(ref b);
+            case Mnemonic.Movsw: return Prepare<Move, ushort>(ref b);
+            case Mnemonic.Movsd when b.Instruction.IsStringInstruction: return Prepare<Move, uint>(ref b);
+            case Mnemonic.Movsq: return Prepare<Move, ulong>(ref b);
+            case Mnemonic.Stosb: return Prepare<Store, byte>(ref b);
+            case Mnemonic.Stosw: return Prepare<Store, ushort>(ref b);
+            case Mnemonic.Stosd: return Prepare<Store, uint>(ref b);
+            case Mnemonic.Stosq: return Prepare<Store, ulong>(ref b);
+            case Mnemonic.Lodsb: return Prepare<Load, byte>(ref b);
+            case Mnemonic.Lodsw: return Prepare<Load, ushort>(ref b);
+            case Mnemonic.Lodsd: return Prepare<Load, uint>(ref b);
+            case Mnemonic.Lodsq: return Prepare<Load, ulong>(ref b);
+            case Mnemonic.Cmpsb: return Prepare<Compare, byte>(ref b);
+            case Mnemonic.Cmpsw: return Prepare<Compare, ushort>(ref b);
+            case Mnemonic.Cmpsd when b.Instruction.IsStringInstruction: return Prepare<Compare, uint>(ref b);
+            case Mnemonic.Cmpsq: return Prepare<Compare, ulong>(ref b);
+            case Mnemonic.Scasb: return Prepare<Scan, byte>(ref b);
+            case Mnemonic.Scasw: return Prepare<Scan, ushort>(ref b);
+            case Mnemonic.Scasd: return Prepare<Scan, uint>(ref b);
+            case Mnemonic.Scasq: return Prepare<Scan, ulong>(ref b);
+            default: return null;
+        }
+    }
+
+    private static Handler Prepare<TStep, T>(ref Binding b) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
+    {
+        for (int i = 0; i < b.Instruction.OpCount; i++)
+        {
+            OpKind kind = b.Instruction.GetOpKind(i);
+            if (kind is OpKind.MemoryESEDI or OpKind.MemorySegESI)
+                b.Op->Aux |= Address32;
+        }
+        // The segment of the source may be overridden, that of the destination not.
+        b.Op->Seg = b.Instruction.SegmentPrefix switch
+        {
+            Register.FS => RegisterOffset.FsBase,
+            Register.GS => RegisterOffset.GsBase,
+            _ => RegisterOffset.None,
+        };
+        if (b.Instruction.HasRepnePrefix)
+            b.Op->Aux |= WhileNotEqual;
+        if (!b.Instruction.HasRepPrefix && !b.Instruction.HasRepnePrefix)
+        {
+            b.Accesses += TStep.Accesses;
+            return &Once<TStep, T>;
+        }
+        b.Op->Aux |= Rep;
+        return &Repeat<TStep, T>;
+    }
+
+    /// <summary>One step of a string instruction.</summary>
+    private interface IStep
+    {
+        static abstract int Accesses { get; }
+        /// <summary>Whether ZF ends the repetition.</summary>
+        static abstract bool Compares { get; }
+        /// <summary>Does the step at the given addresses; false with the fault recorded.</summary>
+        static abstract bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>;
+        static abstract bool Source { get; }
+        static abstract bool Destination { get; }
+        /// <summary>Does many steps within a page, if it can; the number done.</summary>
+        static abstract ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T>;
+    }
+
+    [MethodImpl(Chain.Hot)]
+    private static nint Once<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
+        => Step<TStep, T>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(Chain.Hot)]
+    private static nint Repeat<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
+        => RepeatAll<TStep, T>(c, op) switch
+        {
+            Outcome.Done => op[1].Fn(c, op + 1),
+            Outcome.Fault => Chain.Fault(c, op),
+            _ => Chain.Interrupted(c, op),
+        };
+
+    private enum Outcome
+    {
+        Done,
+        Fault,
+        Interrupted,
+    }
+
+    private static bool Step<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
+    {
+        ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;
+        ulong source = c->Registers.Gpr[VcpuRegisters.Rsi] & mask, destination = c->Registers.Gpr[VcpuRegisters.Rdi] & mask;
+        if (!TStep.Run<T>(c, source + Reg.Read<ulong>(c, op->Seg), destination))
+            return false;
+        Advance<TStep>(c, (c->Registers.FlagsSystem & Flags.Direction) != 0 ? (ulong)-sizeof(T) : (ulong)sizeof(T), mask);
+        return true;
+    }
+
+    private static void Advance<TStep>(VcpuState* c, ulong distance, ulong mask) where TStep : struct, IStep
+    {
+        // With a 32-bit address size the upper halves become 0, as 32-bit register writes do.
+        if (TStep.Source)
+            c->Registers.Gpr[VcpuRegisters.Rsi] = (c->Registers.Gpr[VcpuRegisters.Rsi] + distance) & mask;
+        if (TStep.Destination)
+            c->Registers.Gpr[VcpuRegisters.Rdi] = (c->Registers.Gpr[VcpuRegisters.Rdi] + distance) & mask;
+    }
+
+    private static Outcome RepeatAll<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
+    {
+        ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;
+        bool down = (c->Registers.FlagsSystem & Flags.Direction) != 0;
+        ref ulong counter = ref c->Registers.Gpr[VcpuRegisters.Rcx];
+        while ((counter & mask) != 0)
+        {
+            ulong done = 0;
+            if (mask == ulong.MaxValue)
+            {
+                done = TStep.Many<T>(c, c->Registers.Gpr[VcpuRegisters.Rsi] + Reg.Read<ulong>(c, op->Seg), c->Registers.Gpr[VcpuRegisters.Rdi], counter, down);
+                if (done != 0)
+                    Advance<TStep>(c, down ? (ulong)-(long)(done * (ulong)sizeof(T)) : done * (ulong)sizeof(T), mask);
+            }
+            if (done == 0)
+            {
+                if (!Step<TStep, T>(c, op))
+                    return Outcome.Fault;
+                done = 1;
+            }
+            counter = ((counter & mask) - done) & mask;
+            c->Accesses += TStep.Accesses * (long)done;
+            if (TStep.Compares && (c->Registers.FlagResult == 0) == ((op->Aux & WhileNotEqual) != 0))
+                break;
+            if (c->Attention < 0 && (counter & mask) != 0)
+                return Outcome.Interrupted;
+        }
+        return Outcome.Done;
+    }
+
+    /// <summary>Steps from an address up to the end of its page (or down to its start).</summary>
+    private static ulong Room<T>(ulong address, bool down) where T : unmanaged
+    {
+        ulong offset = address & 0xFFF;
+        if (!down)
+            return (4096 - offset) / (ulong)sizeof(T);
+        return offset + (ulong)sizeof(T) > 4096 ? 0 : offset / (ulong)sizeof(T) + 1;
+    }
+
+    private readonly struct Move : IStep
+    {
+        public static int Accesses => 2;
+        public static bool Compares => false;
+        public static bool Source => true;
+        public static bool Destination => true;
+
+        public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
+        {
+            T* from = Access.Read<T>(c, source);
+            return from != null && Access.Write(c, destination, *from);
+        }
+
+        public static ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T>
+        {
+            if (down || count < 8)
+                return 0;
+            count = Math.Min(count, Math.Min(Room<T>(source, down), Room<T>(destination, down)));
+            // An overlap in which the source would see what the move has written repeats a pattern: that goes step by step.
+            if (count < 2 || destination - source < count * (ulong)sizeof(T))
+                return 0;
+            T* from = Access.Read<T>(c, source);
+            if (from == null)
+                return 0;
+            T* to = Access.Modify<T>(c, destination);
+            // Two linear pages may be one frame.
+            if (to == null || (ulong)((byte*)to - (byte*)from) < count * (ulong)sizeof(T))
+                return 0;
+            Buffer.MemoryCopy(from, to, count * (ulong)sizeof(T), count * (ulong)sizeof(T));
+            return count;
+        }
+    }
+
+    private readonly struct Store : IStep
+    {
+        public static int Accesses => 1;
+        public static bool Compares => false;
+        public static bool Source => false;
+        public static bool Destination => true;
+
+        public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
+            => Access.Write(c, destination, Reg.Read<T>(c, Rax));
+
+        public static ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T>
+        {
+            if (down || count < 8)
+                return 0;
+            count = Math.Min(count, Room<T>(destination, down));
+            if (count < 2)
+                return 0;
+            T* to = Access.Modify<T>(c, destination);
+            if (to == null)
+                return 0;
+            new Span<T>(to, (int)count).Fill(Reg.Read<T>(c, Rax));
+            return count;
+        }
+    }
+
+    private readonly struct Load : IStep
+    {
+        public static int Accesses => 1;
+        public static bool Compares => false;
+        public static bool Source => true;
+        public static bool Destination => false;
+
+        public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
+        {
+            T* from = Access.Read<T>(c, source);
+            if (from == null)
+                return false;
+            Reg.Write(c, Rax, *from);
+            return true;
+        }
+
+        public static ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T> => 0;
+    }
+
+    private readonly struct Compare : IStep
+    {
+        public static int Accesses => 2;
+        public static bool Compares => true;
+        public static bool Source => true;
+        public static bool Destination => true;
+
+        public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
+        {
+            T* pointer = Access.Read<T>(c, source);
+            if (pointer == null)
+                return false;
+            // Before the second access: both may be page-crossing and then share the bounce buffer.
+            T first = *pointer;
+            pointer = Access.Read<T>(c, destination);
+            if (pointer == null)
+                return false;
+            T second = *pointer;
+            Flags.SetSub(c, first, second, first - second);
+            return true;
+        }
+
+        public static ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T> => 0;
+    }
+
+    private readonly struct Scan : IStep
+    {
+        public static int Accesses => 1;
+        public static bool Compares => true;
+        public static bool Source => false;
+        public static bool Destination => true;
+
+        public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
+        {
+            T* pointer = Access.Read<T>(c, destination);
+            if (pointer == null)
+                return false;
+            T first = Reg.Read<T>(c, Rax), second = *pointer;
+            Flags.SetSub(c, first, second, first - second);
+            return true;
+        }
+
+        public static ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T> => 0;
+    }
+}

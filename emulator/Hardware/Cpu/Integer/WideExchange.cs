@@ -1,0 +1,40 @@
+namespace Emulator.Hardware.Cpu.Integer;
+
+/// <summary>
+/// CMPXCHG16B on guest memory. C# has no 128-bit exchange, so on x86-64 hosts a few bytes of machine code do it
+/// (<see cref="HostCode.WideExchange"/>); elsewhere the other vCPUs are stopped meanwhile.
+/// </summary>
+internal static unsafe class WideExchange
+{
+    /// <summary>Compares RDX:RAX with memory, 16-byte aligned; stores RCX:RBX when equal, else loads RDX:RAX.</summary>
+    public static bool TryExchange(VcpuState* c, UInt128* target)
+    {
+        if (c->WideExchange != null)
+            return ((delegate* unmanaged[SuppressGCTransition]<UInt128*, ulong*, int>)c->WideExchange)(target, c->Registers.Gpr) != 0;
+        var exchange = new StoppedExchange(c, target);
+        exchange.Run(Smp.Vcpu.Of(c));
+        return exchange.Equal;
+    }
+
+    private sealed class StoppedExchange(VcpuState* c, UInt128* target) : Smp.StoppedOthers
+    {
+        public bool Equal { get; private set; }
+
+        protected override void Act()
+        {
+            var memory = (ulong*)target;
+            ulong* gpr = c->Registers.Gpr;
+            Equal = memory[0] == gpr[VcpuRegisters.Rax] && memory[1] == gpr[VcpuRegisters.Rdx];
+            if (Equal)
+            {
+                memory[0] = gpr[VcpuRegisters.Rbx];
+                memory[1] = gpr[VcpuRegisters.Rcx];
+            }
+            else
+            {
+                gpr[VcpuRegisters.Rax] = memory[0];
+                gpr[VcpuRegisters.Rdx] = memory[1];
+            }
+        }
+    }
+}

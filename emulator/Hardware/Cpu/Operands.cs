@@ -1,0 +1,141 @@
+using System.Runtime.CompilerServices;
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Hardware.Cpu;
+
+/// <summary>How a memory operand's linear address is computed; the commonest forms have types of their own.</summary>
+internal unsafe interface IAddress
+{
+    static abstract ulong Of(VcpuState* c, Op* op);
+}
+
+internal readonly unsafe struct BaseAddress : IAddress
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Of(VcpuState* c, Op* op) => Reg.Read<ulong>(c, op->Base) + (ulong)op->Disp;
+}
+
+internal readonly unsafe struct IndexAddress : IAddress
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Of(VcpuState* c, Op* op)
+        => Reg.Read<ulong>(c, op->Base) + (Reg.Read<ulong>(c, op->Index) << op->Scale) + (ulong)op->Disp;
+}
+
+/// <summary>Any form: FS or GS base, 32-bit address size.</summary>
+internal readonly unsafe struct AnyAddress : IAddress
+{
+    /// <summary>Mark in <see cref="Op.Scale"/>: the effective address is cut to 32 bits before the segment base is added.</summary>
+    public const byte Address32 = 0x80;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Of(VcpuState* c, Op* op) => Effective(c, op) + Reg.Read<ulong>(c, op->Seg);
+
+    /// <summary>The effective address, without the segment base: what LEA gives.</summary>
+    public static ulong Effective(VcpuState* c, Op* op)
+    {
+        ulong address = Reg.Read<ulong>(c, op->Base) + (Reg.Read<ulong>(c, op->Index) << (op->Scale & 3)) + (ulong)op->Disp;
+        return (op->Scale & Address32) != 0 ? (uint)address : address;
+    }
+}
+
+/// <summary>General registers by byte offset. A 32-bit write clears the upper half, as SDM vol. 1, 3.4.1.1 says.</summary>
+internal static unsafe class Reg
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T Read<T>(VcpuState* c, byte offset) where T : unmanaged => *(T*)((byte*)c + offset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Write<T>(VcpuState* c, byte offset, T value) where T : unmanaged
+    {
+        if (sizeof(T) == 4)
+            *(ulong*)((byte*)c + offset) = *(uint*)&value;
+        else
+            *(T*)((byte*)c + offset) = value;
+    }
+}
+
+/// <summary>Where an operation reads an operand. The answer is a pointer, null when the access faulted.</summary>
+internal unsafe interface ISource
+{
+    static abstract bool Faults { get; }
+    static abstract T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged;
+}
+
+internal readonly unsafe struct SourceRegister : ISource
+{
+    public static bool Faults => false;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)((byte*)c + op->Src);
+}
+
+internal readonly unsafe struct DestinationRegister : ISource
+{
+    public static bool Faults => false;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)((byte*)c + op->Dst);
+}
+
+internal readonly unsafe struct Immediate : ISource
+{
+    public static bool Faults => false;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)&op->Imm;
+}
+
+internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : struct, IAddress
+{
+    public static bool Faults => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => Access.Read<T>(c, TAddress.Of(c, op));
+}
+
+/// <summary>Guest memory through the TLB's front, inlined into handlers; misses go to <see cref="Mmu"/>.</summary>
+internal static unsafe class Access
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static FrontEntry* Slot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
+
+    /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Read<T>(VcpuState* c, ulong address) where T : unmanaged
+    {
+        FrontEntry* entry = Slot(c, address);
+        return entry->ReadTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
+            ? (T*)(address + (ulong)entry->Addend)
+            : (T*)Mmu.ReadSlow(c, address, sizeof(T));
+    }
+
+    /// <summary>Stores the value; false with the fault recorded and nothing written.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Write<T>(VcpuState* c, ulong address, T value) where T : unmanaged
+    {
+        FrontEntry* entry = Slot(c, address);
+        if (entry->WriteTag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
+            return WriteSlow(c, address, value);
+        *(T*)(address + (ulong)entry->Addend) = value;
+        return true;
+    }
+
+    /// <summary>A host pointer to read and write the operand, or null; <see cref="Commit{T}"/> ends the access.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Modify<T>(VcpuState* c, ulong address) where T : unmanaged
+    {
+        FrontEntry* entry = Slot(c, address);
+        return entry->WriteTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
+            ? (T*)(address + (ulong)entry->Addend)
+            : (T*)Mmu.ModifySlow(c, address, sizeof(T));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Commit<T>(VcpuState* c, ulong address, T* pointer) where T : unmanaged
+    {
+        if ((byte*)pointer == c->Bounce)
+            Mmu.CommitModify(c, address, (byte*)pointer, sizeof(T));
+    }
+
+    // Apart, because a local whose address is taken would forbid the caller's tail call.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool WriteSlow<T>(VcpuState* c, ulong address, T value) where T : unmanaged
+        => Mmu.WriteSlow(c, address, (byte*)&value, sizeof(T));
+}
