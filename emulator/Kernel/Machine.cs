@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Hardware;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Host;
 using Emulator.Kernel.Syscalls;
@@ -25,7 +26,7 @@ public sealed partial class Machine : IDisposable
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();
-        Platform = new Platform();
+        Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb);
         Scheduler = new ParallelScheduler(this);
     }
 
@@ -33,6 +34,8 @@ public sealed partial class Machine : IDisposable
 
     /// <summary>The hardware: vCPUs, physical memory.</summary>
     public Platform Platform { get; }
+
+    public PhysicalMemory Memory => Platform.Memory;
 
     public Clock Clock { get; }
 
@@ -64,5 +67,6 @@ public sealed partial class Machine : IDisposable
     {
         HostThreads.Stop();
         HostPoller.Dispose();
+        Platform.Dispose();
     }
 }

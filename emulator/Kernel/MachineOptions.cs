@@ -18,6 +18,8 @@ public sealed record MachineOptions
     /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>
     public ulong MemoryBytes { get; init; } = 4UL << 30;
 
+    public TlbGeometry Tlb { get; init; } = TlbGeometry.Default;
+
     /// <summary>One permit for the whole machine and a seed that decides every choice: the same seed gives the same run.</summary>
     public bool Deterministic { get; init; }
 

@@ -107,15 +107,18 @@ internal sealed unsafe class Interpreter : IDisposable
         JumpCacheEntry* cached = JumpCache.Slot(c, rip);
         if (cached->Rip == rip && c->LinkFrom == null)
             return cached->Target;
-        if (!Fetch(rip, out Pfn frame))
-            return null;
         int offset = (int)rip & PageMask;
-        Block* block = _blocks.Find(frame.Value, offset);
-        if (block == null)
+        Block* block;
+        while (true)
         {
+            if (!Fetch(rip, out Pfn frame))
+                return null;
+            block = _blocks.Find(frame.Value, offset);
+            if (block != null)
+                break;
             c->LinkFrom = null;
-            block = Decode(rip, frame, offset);
-            if (block == null)
+            // Decoding may have served a flush of this very page: the TLB is asked once more before anything runs.
+            if (Decode(rip, frame, offset) == null)
                 return SingleStep();
         }
         if (!block->Warm())
