@@ -4,7 +4,8 @@ namespace Emulator.Hardware.Cpu;
 
 /// <summary>
 /// How handlers end. Each ends in a tail call of the next one, so a block runs without a loop; a handler therefore has no local whose address is
-/// taken, and is compiled optimised at once (<see cref="Hot"/>): tier-0 code would not make the tail call and overflow the stack.
+/// taken, nor inlines a method that has one (such slow paths are NoInlining; a NoInlining method in turn never makes a tail call itself), and is compiled
+/// optimised at once (<see cref="Hot"/>): tier-0 code would not make the tail call and overflow the stack.
 /// </summary>
 internal static unsafe class Chain
 {
@@ -23,6 +24,7 @@ internal static unsafe class Chain
         return target->Fn(c, target);
     }
 
+    [MethodImpl(Hot)]
     private static nint BranchSlow(VcpuState* c, Op* op)
     {
         ulong rip = c->Registers.BlockRip + (ulong)op->Disp;

@@ -49,7 +49,7 @@ internal static unsafe class Reg
     public static void Write<T>(VcpuState* c, byte offset, T value) where T : unmanaged
     {
         if (sizeof(T) == 4)
-            *(ulong*)((byte*)c + offset) = *(uint*)&value;
+            *(ulong*)((byte*)c + offset) = Unsafe.BitCast<T, uint>(value);
         else
             *(T*)((byte*)c + offset) = value;
     }

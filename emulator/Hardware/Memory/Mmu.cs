@@ -39,6 +39,7 @@ public static unsafe class Mmu
     /// </summary>
     /// <returns>A host pointer, good to the end of the page; or to the bounce buffer with the bytes of both pages; or null.</returns>
     /// <param name="size">At most the size of <see cref="VcpuState.Bounce"/> if the access may cross a page.</param>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static byte* ReadSlow(VcpuState* c, ulong address, int size)
     {
         if ((address & PageMask) + (uint)size > Pfn.Size)
@@ -48,6 +49,7 @@ public static unsafe class Mmu
     }
 
     /// <summary>Stores <paramref name="size"/> bytes.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static bool WriteSlow(VcpuState* c, ulong address, byte* data, int size)
     {
         var host = ModifySlow(c, address, size, load: false);
@@ -85,9 +87,11 @@ public static unsafe class Mmu
 
     /// <summary>Translates for reading and writing. What comes back may be written until the instruction ends.</summary>
     /// <returns>As <see cref="ReadSlow"/>; <see cref="CommitModify"/> must follow.</returns>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static byte* ModifySlow(VcpuState* c, ulong address, int size) => ModifySlow(c, address, size, load: true);
 
     /// <summary>Ends what <see cref="ModifySlow"/> began: moves a page-crossing result from the bounce buffer to its two places.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static void CommitModify(VcpuState* c, ulong address, byte* host, int size)
     {
         if (host != c->Bounce)
