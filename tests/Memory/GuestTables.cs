@@ -2,6 +2,7 @@ using Emulator.Hardware;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
+using Access = Emulator.Hardware.Memory.Access;
 
 namespace Emulator.Tests.Memory;
 
@@ -47,7 +48,7 @@ internal sealed unsafe class GuestTables : IDisposable
     /// <returns>The physical address, or null when it faults.</returns>
     public static ulong? Touch(VcpuState* c, ulong address, Access access)
     {
-        var entry = c->Front + (address >> 12 & c->FrontMask);
+        var entry = c->Front + (address >> 12 & (FrontEntry.Count - 1));
         ulong tag = access switch { Access.Read => entry->ReadTag, Access.Write => entry->WriteTag, _ => entry->ExecuteTag };
         byte* host;
         if (tag == (address & ~0xFFFUL))
