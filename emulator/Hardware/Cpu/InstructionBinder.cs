@@ -34,6 +34,12 @@ internal static unsafe class InstructionBinder
         if (handler == null) handler = Integer.Strings.Bind(ref b);
         if (handler == null) handler = Integer.Bmi.Bind(ref b);
         if (handler == null) handler = Integer.SystemInstructions.Bind(ref b);
+        if (handler == null) handler = Simd.VectorMoves.Bind(ref b);
+        if (handler == null) handler = Simd.ElementMoves.Bind(ref b);
+        if (handler == null) handler = Simd.PackedArithmetic.Bind(ref b);
+        if (handler == null) handler = Simd.PackedShifts.Bind(ref b);
+        if (handler == null) handler = Simd.Shuffles.Bind(ref b);
+        if (handler == null) handler = Simd.MmxMoves.Bind(ref b);
         return handler;
     }
 

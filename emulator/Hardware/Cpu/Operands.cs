@@ -94,7 +94,7 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
 internal static unsafe class Access
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static FrontEntry* Slot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
+    public static FrontEntry* Slot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
 
     /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
