@@ -40,6 +40,7 @@ internal static unsafe class InstructionBinder
         if (handler == null) handler = Simd.PackedShifts.Bind(ref b);
         if (handler == null) handler = Simd.Shuffles.Bind(ref b);
         if (handler == null) handler = Simd.MmxMoves.Bind(ref b);
+        if (handler == null) handler = X87.X87Binder.Bind(ref b);
         return handler;
     }
 

@@ -185,9 +185,10 @@ internal static unsafe class X87Control
         return (ushort)tags;
     }
 
-    public static void Emms(VcpuRegisters* r, int i) 
+    /// <summary>EMMS: all registers empty, and TOP 0 as after every MMX instruction.</summary>
+    public static void EmptyMmx(X87State* s)
     {
-        r->X87.Valid = 0;
-        r->X87.Status &= unchecked((ushort)~X87Status.Top);
+        s->Valid = 0;
+        s->Status &= unchecked((ushort)~X87Status.Top);
     }
 }

@@ -1,0 +1,192 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Emulator.Hardware.Cpu.Integer;
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Hardware.Cpu.X87;
+
+/// <summary>
+/// The few shapes of handler that x87 instructions have. What an instruction does is a function over the state, whose address is the operation's
+/// immediate; the handler adds the pending exception (#MF), the memory access and the last-instruction pointers.
+/// </summary>
+internal static unsafe class X87Handlers
+{
+    /// <summary>A 10-byte operand, and the images that control instructions move: sizes for <see cref="Access"/>.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 10)]
+    internal readonly struct Bytes10;
+
+    [StructLayout(LayoutKind.Sequential, Size = 14)]
+    internal readonly struct Bytes14;
+
+    [StructLayout(LayoutKind.Sequential, Size = 28)]
+    internal readonly struct Bytes28;
+
+    [StructLayout(LayoutKind.Sequential, Size = 94)]
+    internal readonly struct Bytes94;
+
+    [StructLayout(LayoutKind.Sequential, Size = 108)]
+    internal readonly struct Bytes108;
+
+    private const int MaxInstructionLength = 15;
+
+    /// <summary>An unmasked exception waits for the next instruction that looks (SDM vol. 1, 8.7).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Pending(VcpuState* c) => (c->Registers.X87.Status & X87Status.ErrorSummary) != 0;
+
+    [MethodImpl(Chain.Hot)]
+    public static nint Register(VcpuState* c, Op* op)
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        ((delegate*<VcpuRegisters*, int, void>)op->Imm)(&c->Registers, op->Src);
+        c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
+        if (Pending(c))
+            RecordOpcode(c);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>Control instructions of the FN form: they neither look for a pending exception nor become the last instruction.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint Control(VcpuState* c, Op* op)
+    {
+        ((delegate*<VcpuRegisters*, int, void>)op->Imm)(&c->Registers, op->Src);
+        return op[1].Fn(c, op + 1);
+    }
+
+    [MethodImpl(Chain.Hot)]
+    public static nint ConditionalMove<TCondition>(VcpuState* c, Op* op) where TCondition : struct, ICondition
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        X87Moves.ConditionalMove(&c->Registers.X87, op->Src, TCondition.Holds(c));
+        c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
+        if (Pending(c))
+            RecordOpcode(c);
+        return op[1].Fn(c, op + 1);
+    }
+
+    [MethodImpl(Chain.Hot)]
+    public static nint Wait(VcpuState* c, Op* op)
+        => Pending(c) ? Chain.Raise(c, op, Vector.FloatingPoint) : op[1].Fn(c, op + 1);
+
+    /// <summary>EMMS.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint EmptyMmx(VcpuState* c, Op* op)
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        X87Control.EmptyMmx(&c->Registers.X87);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>Reads memory of T's size.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint Load<T>(VcpuState* c, Op* op) where T : unmanaged
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        ulong address = AnyAddress.Of(c, op);
+        T* operand = Access.Read<T>(c, address);
+        if (operand == null)
+            return Chain.Fault(c, op);
+        ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)operand);
+        c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
+        if (Pending(c))
+            RecordOperand(c, address);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>Writes memory of T's size.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint Store<T>(VcpuState* c, Op* op) where T : unmanaged
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        ulong address = AnyAddress.Of(c, op);
+        T* destination = Access.Modify<T>(c, address);
+        if (destination == null)
+            return Chain.Fault(c, op);
+        ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)destination);
+        Access.Commit(c, address, destination);
+        c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
+        if (Pending(c))
+            RecordOperand(c, address);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>FLDCW, FLDENV, FRSTOR: they wait but leave the pointers to their image.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint LoadControl<T>(VcpuState* c, Op* op) where T : unmanaged
+    {
+        if (Pending(c))
+            return Chain.Raise(c, op, Vector.FloatingPoint);
+        T* operand = Access.Read<T>(c, AnyAddress.Of(c, op));
+        if (operand == null)
+            return Chain.Fault(c, op);
+        ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)operand);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>FNSTCW, FNSTSW, FNSTENV, FNSAVE.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint StoreControl<T>(VcpuState* c, Op* op) where T : unmanaged
+    {
+        ulong address = AnyAddress.Of(c, op);
+        T* destination = Access.Modify<T>(c, address);
+        if (destination == null)
+            return Chain.Fault(c, op);
+        ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)destination);
+        Access.Commit(c, address, destination);
+        return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>FXSAVE, FXRSTOR: #GP unless the image is aligned to 16 bytes.</summary>
+    [MethodImpl(Chain.Hot)]
+    public static nint ExtendedSave(VcpuState* c, Op* op)
+    {
+        ulong address = AnyAddress.Of(c, op);
+        if ((address & 15) != 0)
+            return Chain.Raise(c, op, Vector.GeneralProtection);
+        return X87Image.Write(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
+
+    [MethodImpl(Chain.Hot)]
+    public static nint ExtendedRestore(VcpuState* c, Op* op)
+    {
+        ulong address = AnyAddress.Of(c, op);
+        if ((address & 15) != 0)
+            return Chain.Raise(c, op, Vector.GeneralProtection);
+        return X87Image.Read(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
+
+    /// <summary>
+    /// The operand pointer and the opcode are only kept for an instruction that raised an unmasked exception, as processors do that report
+    /// FDP_EXCPTN_ONLY (CPUID.7.0:EBX bit 6; SDM vol. 1, 8.1.8 and 8.1.9).
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void RecordOperand(VcpuState* c, ulong address)
+    {
+        c->Registers.X87.DataPointer = address;
+        RecordOpcode(c);
+    }
+
+    /// <summary>Decoding keeps no opcode bytes, so the rare reader looks at the code again.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void RecordOpcode(VcpuState* c)
+    {
+        ulong rip = c->Registers.X87.InstructionPointer;
+        for (int i = 0; i < MaxInstructionLength - 1; i++)
+        {
+            byte* code = Mmu.ReadSlow(c, rip + (uint)i, 1);
+            if (code == null)
+                return;
+            int escape = *code;
+            if (escape is < 0xD8 or > 0xDF)
+                continue;
+            code = Mmu.ReadSlow(c, rip + (uint)i + 1, 1);
+            if (code != null)
+                c->Registers.X87.Opcode = (ushort)(((escape & 7) << 8) | *code);
+            return;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+using System.Runtime.CompilerServices;
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Hardware.Cpu.X87;
+
+/// <summary>The 512-byte image of FXSAVE and FXRSTOR (SDM vol. 1, 10.5.1), also used for signal frames.</summary>
+public static unsafe class X87Image
+{
+    /// <summary>Bytes of the image, and of its part that the processor writes.</summary>
+    public const int Size = 512, Written = 416;
+
+    /// <summary>MXCSR bits that exist (SDM vol. 1, 10.2.3).</summary>
+    public const uint MxcsrMask = 0xFFFF;
+
+    private const int RegistersOffset = 32, VectorsOffset = 160, RegisterSlot = 16, Vectors = 16;
+
+    /// <summary>Pieces in which an image passes through the vCPU's bounce buffer.</summary>
+    private const int Piece = 104;
+
+    /// <summary>Fills in the first <see cref="Written"/> bytes of an image; <paramref name="wide"/> is the form with 64-bit pointers.</summary>
+    public static void Save(VcpuRegisters* r, byte* image, bool wide)
+    {
+        X87State* s = &r->X87;
+        Unsafe.InitBlockUnaligned(image, 0, RegistersOffset);
+        *(ushort*)image = s->Control;
+        *(ushort*)(image + 2) = s->Status;
+        image[4] = s->Valid;
+        *(ushort*)(image + 6) = s->Opcode;
+        *(ulong*)(image + 8) = wide ? s->InstructionPointer : (uint)s->InstructionPointer;
+        *(ulong*)(image + 16) = wide ? s->DataPointer : (uint)s->DataPointer;
+        *(uint*)(image + 24) = r->Mxcsr;
+        *(uint*)(image + 28) = MxcsrMask;
+        for (int i = 0; i < 8; i++)
+        {
+            Float80 value = *X87Stack.Register(s, i);
+            ulong* slot = (ulong*)(image + RegistersOffset + (i * RegisterSlot));
+            slot[0] = value.Significand;
+            slot[1] = value.SignExponent;
+        }
+        for (int i = 0; i < Vectors; i++)
+            Unsafe.CopyBlockUnaligned(image + VectorsOffset + (i * 16), r->Vectors + (i * VcpuRegisters.VectorSlot), 16);
+    }
+
+    /// <summary>Takes an image over; false, with nothing changed, for reserved bits in MXCSR.</summary>
+    public static bool Restore(VcpuRegisters* r, byte* image, bool wide)
+    {
+        uint mxcsr = *(uint*)(image + 24);
+        if ((mxcsr & ~MxcsrMask) != 0)
+            return false;
+        X87State* s = &r->X87;
+        s->Status = *(ushort*)(image + 2);
+        X87Control.SetControl(s, *(ushort*)image);
+        s->Valid = image[4];
+        s->Opcode = (ushort)(*(ushort*)(image + 6) & 0x7FF);
+        s->InstructionPointer = wide ? *(ulong*)(image + 8) : *(uint*)(image + 8);
+        s->DataPointer = wide ? *(ulong*)(image + 16) : *(uint*)(image + 16);
+        r->Mxcsr = mxcsr;
+        for (int i = 0; i < 8; i++)
+        {
+            byte* slot = image + RegistersOffset + (i * RegisterSlot);
+            *X87Stack.Register(s, i) = new Float80(*(ulong*)slot, *(ushort*)(slot + 8));
+        }
+        for (int i = 0; i < Vectors; i++)
+            Unsafe.CopyBlockUnaligned(r->Vectors + (i * VcpuRegisters.VectorSlot), image + VectorsOffset + (i * 16), 16);
+        return true;
+    }
+
+    /// <summary>FXSAVE to guest memory; false with the fault recorded.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static bool Write(VcpuState* c, ulong address, bool wide)
+    {
+        // Both pages are checked before anything is written.
+        if (Mmu.ModifySlow(c, address, 1) == null || Mmu.ModifySlow(c, address + Size - 1, 1) == null)
+            return false;
+        byte* image = stackalloc byte[Written];
+        Save(&c->Registers, image, wide);
+        for (int done = 0; done < Written; done += Piece)
+        {
+            if (!Mmu.WriteSlow(c, address + (uint)done, image + done, Piece))
+                return false;
+        }
+        return true;
+    }
+
+    /// <summary>FXRSTOR; false with the fault recorded, #GP for reserved bits.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static bool Read(VcpuState* c, ulong address, bool wide)
+    {
+        byte* image = stackalloc byte[Size];
+        for (int done = 0; done < Written; done += Piece)
+        {
+            byte* piece = Mmu.ReadSlow(c, address + (uint)done, Piece);
+            if (piece == null)
+                return false;
+            Unsafe.CopyBlockUnaligned(image + done, piece, Piece);
+        }
+        if (Mmu.ReadSlow(c, address + Size - 1, 1) == null)
+            return false;
+        if (Restore(&c->Registers, image, wide))
+            return true;
+        c->Vector = Vector.GeneralProtection;
+        c->ErrorCode = 0;
+        return false;
+    }
+}
