@@ -118,7 +118,6 @@ internal static unsafe class X87Binder
     private static Handler Controls(ref Binding b) => b.Instruction.Code switch
     {
         Code.Wait => &X87Handlers.Wait,
-        Code.Emms => &X87Handlers.EmptyMmx,
         Code.Fninit => Control(ref b, &X87Control.Fninit),
         Code.Fnclex => Control(ref b, &X87Control.Fnclex),
         Code.Fnstsw_AX => Control(ref b, &X87Control.FnstswAx),

@@ -184,11 +184,4 @@ internal static unsafe class X87Control
         }
         return (ushort)tags;
     }
-
-    /// <summary>EMMS: all registers empty, and TOP 0 as after every MMX instruction.</summary>
-    public static void EmptyMmx(X87State* s)
-    {
-        s->Valid = 0;
-        s->Status &= unchecked((ushort)~X87Status.Top);
-    }
 }

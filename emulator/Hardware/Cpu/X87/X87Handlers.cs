@@ -69,16 +69,6 @@ internal static unsafe class X87Handlers
     public static nint Wait(VcpuState* c, Op* op)
         => Pending(c) ? Chain.Raise(c, op, Vector.FloatingPoint) : op[1].Fn(c, op + 1);
 
-    /// <summary>EMMS.</summary>
-    [MethodImpl(Chain.Hot)]
-    public static nint EmptyMmx(VcpuState* c, Op* op)
-    {
-        if (Pending(c))
-            return Chain.Raise(c, op, Vector.FloatingPoint);
-        X87Control.EmptyMmx(&c->Registers.X87);
-        return op[1].Fn(c, op + 1);
-    }
-
     /// <summary>Reads memory of T's size.</summary>
     [MethodImpl(Chain.Hot)]
     public static nint Load<T>(VcpuState* c, Op* op) where T : unmanaged
