@@ -2,6 +2,7 @@ using Emulator.Hardware.Memory;
 using Emulator.Hardware;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Host;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Scheduling;
@@ -27,6 +28,7 @@ public sealed partial class Machine : IDisposable
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();
         Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb);
+        MemorySystem = new MemorySystem(Platform);
         Scheduler = new ParallelScheduler(this);
     }
 
@@ -36,6 +38,11 @@ public sealed partial class Machine : IDisposable
     public Platform Platform { get; }
 
     public PhysicalMemory Memory => Platform.Memory;
+
+    /// <summary>Frames, TLB shootdown and what else the address spaces share.</summary>
+    public MemorySystem MemorySystem { get; }
+
+    public PageAllocator Pages => MemorySystem.Pages;
 
     public Clock Clock { get; }
 
@@ -67,6 +74,7 @@ public sealed partial class Machine : IDisposable
     {
         HostThreads.Stop();
         HostPoller.Dispose();
+        MemorySystem.Dispose();
         Platform.Dispose();
     }
 }

@@ -7,13 +7,6 @@ namespace Emulator.Kernel.Files
     }
 }
 
-namespace Emulator.Kernel.Memory
-{
-    public sealed class Mm;
-
-    public abstract class PageCache;
-}
-
 namespace Emulator.Kernel
 {
     public sealed partial class Machine

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Emulator.Hardware.Memory;
 
 /// <summary>Reservations of zeroed host memory that the host commits page by page, where it is touched.</summary>
-internal static unsafe partial class HostMemory
+public static unsafe partial class HostMemory
 {
     private const int ProtRead = 1, ProtWrite = 2, ProtExecute = 4;
     private const int MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;

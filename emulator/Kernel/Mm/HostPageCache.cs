@@ -1,0 +1,133 @@
+using Emulator.Kernel.Tasks;
+using Microsoft.Win32.SafeHandles;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// The pages of a host file: read when first needed, shared by everyone who maps the file, and written back at msync, fsync and when the
+/// last writable mapping goes. Reads and writes of a file that is mapped must come through here too, so that both see the same bytes.
+/// </summary>
+public sealed class HostPageCache : PageCache
+{
+    private readonly SafeFileHandle _file;
+    private readonly Lock _writeBackLock = new();
+
+    /// <param name="pages">The machine's frames.</param>
+    /// <param name="file">Owned by the cache from now on.</param>
+    public HostPageCache(PageAllocator pages, SafeFileHandle file)
+        : base(pages)
+    {
+        _file = file;
+        Size = (ulong)RandomAccess.GetLength(file);
+    }
+
+    /// <param name="pages">The machine's frames.</param>
+    /// <param name="fd">A descriptor of the file; the cache opens the file anew, for writing too where the host allows it.</param>
+    public HostPageCache(PageAllocator pages, int fd)
+        : this(pages, Reopen(fd))
+    {
+    }
+
+    private static SafeFileHandle Reopen(int fd)
+    {
+        string path = $"/proc/self/fd/{fd}";
+        try
+        {
+            return File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        }
+    }
+
+    public override bool NeedsWriteBack => true;
+
+    protected override PageFlags FrameFlags => PageFlags.Cache;
+
+    protected override bool NeedsFill => true;
+
+    protected override bool Fill(ulong index, Span<byte> page)
+    {
+        try
+        {
+            int done = 0;
+            while (done < page.Length)
+            {
+                int read = RandomAccess.Read(_file, page[done..], (long)(index << 12) + done);
+                if (read == 0)
+                    break;
+                done += read;
+            }
+            page[done..].Clear();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Looks at the host file's size again: others may have changed it.</summary>
+    public void SizeChanged(Task? task)
+    {
+        ulong size = (ulong)RandomAccess.GetLength(_file);
+        if (size != Size)
+            base.Truncate(task, size);
+    }
+
+    /// <summary>Writes through to the host, so that only stores of mappings are ever owed to it.</summary>
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer)
+    {
+        long written = base.Write(offset, buffer);
+        if (written <= 0)
+            return written;
+        try
+        {
+            RandomAccess.Write(_file, buffer[..(int)written], (long)offset);
+            return written;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return -Errno.EIO;
+        }
+    }
+
+    public override long WriteBack(ulong first, ulong last)
+    {
+        long result = 0;
+        lock (_writeBackLock)
+            ForEachPage(first, last, (index, frame) => result = WriteBackPage(index, frame) ? result : -Errno.EIO);
+        return result;
+    }
+
+    private unsafe bool WriteBackPage(ulong index, Hardware.Memory.Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        if ((page.Flags & PageFlags.Dirty) == 0)
+            return true;
+        // While somebody may write through a mapping without a fault, the page stays dirty and is written again the next time.
+        if (WritableMappings == 0)
+            PageAllocator.ClearFlags(ref page, PageFlags.Dirty);
+        ulong offset = index << 12;
+        if (offset >= Size)
+            return true;
+        int length = (int)Math.Min(4096, Size - offset);
+        try
+        {
+            RandomAccess.Write(_file, new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame), length), (long)offset);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    protected override void Release()
+    {
+        WriteBack(0, ulong.MaxValue >> 12);
+        base.Release();
+        _file.Dispose();
+    }
+}

@@ -1,0 +1,81 @@
+using Emulator.Hardware;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Shootdown;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>What all address spaces of a machine share: frames, TLB shootdown, the kernel's half of the page tables, cached host files.</summary>
+public sealed class MemorySystem : IDisposable
+{
+    public MemorySystem(Platform platform)
+    {
+        Pages = new PageAllocator(platform.Memory);
+        KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
+        VsyscallPage.Map(Pages, KernelTables);
+        Shootdown = new TlbShootdown(platform.Vcpus, platform.InterProcessor, KernelTables.Root);
+        ReservedFrames = Pages.UsedFrames;
+    }
+
+    public PageAllocator Pages { get; }
+
+    public TlbShootdown Shootdown { get; }
+
+    /// <summary>System V shared memory segments.</summary>
+    public SysvSharedMemory SysvSharedMemory { get; } = new();
+
+    /// <summary>Page faults by kind.</summary>
+    public FaultCounters Faults { get; } = new();
+
+    /// <summary>Frames the kernel itself keeps: what remains in use when every process is gone and no file is cached.</summary>
+    public long ReservedFrames { get; }
+
+    /// <summary>Tables with nothing but the kernel's half, which every address space copies.</summary>
+    internal PageTables KernelTables { get; }
+
+    public void Dispose() => Pages.Dispose();
+}
+
+/// <summary>What a page fault turned out to be.</summary>
+public enum FaultKind
+{
+    /// <summary>Read of untouched private memory: the page of zeroes was mapped.</summary>
+    ZeroPage,
+    Anonymous,
+    /// <summary>A page of a file or of shared memory was mapped.</summary>
+    File,
+    /// <summary>A shared page became writable.</summary>
+    MakeWritable,
+    /// <summary>A private page was copied.</summary>
+    Copy,
+    /// <summary>A private page had one user left and became writable where it is.</summary>
+    Reuse,
+    StackGrowth,
+    /// <summary>The tables allowed the access by the time the fault was looked at.</summary>
+    Spurious,
+    /// <summary>SIGSEGV.</summary>
+    Segment,
+    /// <summary>SIGBUS.</summary>
+    Bus,
+    OutOfMemory,
+}
+
+/// <summary>Page faults by <see cref="FaultKind"/>.</summary>
+public sealed class FaultCounters
+{
+    private readonly long[] _counts = new long[(int)FaultKind.OutOfMemory + 1];
+
+    public long this[FaultKind kind] => Volatile.Read(ref _counts[(int)kind]);
+
+    public long Total
+    {
+        get
+        {
+            long sum = 0;
+            foreach (long count in _counts)
+                sum += count;
+            return sum;
+        }
+    }
+
+    internal void Count(FaultKind kind) => Interlocked.Increment(ref _counts[(int)kind]);
+}

@@ -1,0 +1,358 @@
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>Who faulted, and doing what (FAULT_FLAG_*).</summary>
+[Flags]
+public enum FaultFlags
+{
+    Read = 0,
+    Write = 1,
+    Execute = 2,
+    /// <summary>The access is the kernel's, to another address space; it obeys the VMA's permissions all the same.</summary>
+    Remote = 4,
+    /// <summary>A debugger's access: VMAs that may be made readable or writable count as such (FOLL_FORCE).</summary>
+    Force = 8,
+}
+
+/// <summary>How a fault ended.</summary>
+public enum FaultOutcome
+{
+    /// <summary>The access may be tried again.</summary>
+    Done,
+    /// <summary>SIGSEGV, SEGV_MAPERR: nothing is mapped there.</summary>
+    NotMapped,
+    /// <summary>SIGSEGV, SEGV_ACCERR: the mapping forbids it.</summary>
+    Forbidden,
+    /// <summary>SIGBUS, BUS_ADRERR: beyond the end of the file, or the file cannot be read.</summary>
+    BusError,
+    /// <summary>The machine's memory is exhausted.</summary>
+    OutOfMemory,
+}
+
+/// <summary>The one fault path: vCPUs, the kernel's own accesses and everybody who takes pages come through here.</summary>
+public sealed unsafe partial class Mm
+{
+    /// <summary>Pages around a read fault that are mapped along if the file has them in memory already (fault_around_bytes).</summary>
+    private const int FaultAround = 16;
+
+    /// <summary>Makes an access possible, or says why it is not (arch/x86/mm/fault.c:do_user_addr_fault).</summary>
+    /// <param name="task">Who faulted; null when no task runs in the address space.</param>
+    /// <param name="address">CR2.</param>
+    /// <param name="flags">The access.</param>
+    public FaultOutcome HandleFault(Task? task, ulong address, FaultFlags flags)
+    {
+        FaultOutcome outcome = Resolve(task, address, flags);
+        switch (outcome)
+        {
+            case FaultOutcome.NotMapped or FaultOutcome.Forbidden:
+                _system.Faults.Count(FaultKind.Segment);
+                break;
+            case FaultOutcome.BusError:
+                _system.Faults.Count(FaultKind.Bus);
+                break;
+            case FaultOutcome.OutOfMemory:
+                _system.Faults.Count(FaultKind.OutOfMemory);
+                break;
+        }
+        return outcome;
+    }
+
+    private FaultOutcome Resolve(Task? task, ulong address, FaultFlags flags)
+    {
+        if (address >= Layout.TaskSize)
+            return FaultOutcome.NotMapped;
+        LockRead(task);
+        Vma? vma = Vmas.FindEndingAfter(address);
+        if (vma is not null && vma.Start > address && (vma.Flags & VmFlags.GrowsDown) != 0)
+        {
+            UnlockRead();
+            LockWrite(task);
+            vma = Vmas.FindEndingAfter(address);
+            bool grown = vma is not null && (vma.Start <= address || ((vma.Flags & VmFlags.GrowsDown) != 0 && GrowStack(task, vma, address)));
+            MmapLock.Downgrade();
+            if (!grown)
+                vma = null;
+        }
+        FaultOutcome outcome =
+            vma is null || vma.Start > address ? FaultOutcome.NotMapped
+            : !Allows(vma, flags) ? FaultOutcome.Forbidden
+            : FaultIn(task, vma, address & ~0xFFFUL, flags);
+        UnlockRead();
+        return outcome;
+    }
+
+    /// <summary>access_error: x86 cannot map a page that is writable or executable but not readable.</summary>
+    private static bool Allows(Vma vma, FaultFlags flags)
+    {
+        VmFlags allowed = vma.Flags;
+        if ((flags & FaultFlags.Force) != 0)
+        {
+            // A forced write to a shared mapping needs the real permission: it would change the file (check_vma_flags).
+            if ((flags & FaultFlags.Write) != 0)
+                return (allowed & VmFlags.Write) != 0 || vma.IsCow;
+            return (allowed & (VmFlags.Read | VmFlags.MayRead)) != 0;
+        }
+        if ((flags & FaultFlags.Write) != 0)
+            return (allowed & VmFlags.Write) != 0;
+        if ((flags & FaultFlags.Execute) != 0)
+            return (allowed & VmFlags.Exec) != 0;
+        return (allowed & VmFlags.Access) != 0;
+    }
+
+    /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading.</summary>
+    private FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
+    {
+        bool write = (flags & FaultFlags.Write) != 0;
+        ulong* entry = Tables.Find(address);
+        ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
+        if (!PageTables.IsMapped(value))
+            return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
+        if (write && (value & (ulong)Pte.Writable) == 0)
+            return FaultReadOnly(task, vma, address, entry, value);
+        _system.Faults.Count(FaultKind.Spurious);
+        return FaultOutcome.Done;
+    }
+
+    /// <summary>The bits of an entry that a VMA's permissions give, without write permission.</summary>
+    private static Pte BitsOf(VmFlags flags)
+    {
+        Pte bits = Pte.User | Pte.Accessed | ((flags & VmFlags.Access) != 0 ? Pte.Present : PageTables.ProtNone);
+        return (flags & VmFlags.Exec) != 0 ? bits : bits | Pte.NoExecute;
+    }
+
+    private static Pte WriteBits(Vma vma) => (vma.Flags & VmFlags.Write) != 0 ? Pte.Writable | Pte.Dirty : Pte.Dirty;
+
+    /// <summary>do_anonymous_page.</summary>
+    private FaultOutcome FaultAnonymous(Task? task, Vma vma, ulong address, bool write)
+    {
+        Pfn frame = Pages.Zero;
+        Pte bits = BitsOf(vma.Flags);
+        if (write)
+        {
+            if (!Pages.TryAllocate(PageFlags.Anon, zero: true, out frame))
+                return FaultOutcome.OutOfMemory;
+            bits |= WriteBits(vma);
+            vma.HasAnon = true;
+        }
+        bool installed = false, noTable;
+        using (PageTableLock.Enter(task))
+        {
+            ulong* entry = Tables.FindOrCreate(address);
+            noTable = entry is null;
+            if (!noTable && *entry == 0)
+            {
+                if (write)
+                    Map(frame);
+                PageTables.Set(entry, frame.Address | (ulong)bits);
+                installed = true;
+            }
+        }
+        if (!installed && write)
+            Pages.Put(frame);
+        _system.Faults.Count(!installed ? FaultKind.Spurious : write ? FaultKind.Anonymous : FaultKind.ZeroPage);
+        return noTable ? FaultOutcome.OutOfMemory : FaultOutcome.Done;
+    }
+
+    /// <summary>Counts a new mapping of a frame; the entry takes over the caller's reference. Under the page-table lock.</summary>
+    private void Map(Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        Interlocked.Increment(ref page.MapCount);
+        CountResident(page.Flags, +1);
+    }
+
+    /// <summary>do_read_fault, do_cow_fault and do_shared_fault: the page comes from a file or from shared memory.</summary>
+    private FaultOutcome FaultFile(Task? task, Vma vma, ulong address, bool write)
+    {
+        PageCache cache = vma.Cache!;
+        ulong index = vma.IndexOf(address);
+        bool copy = write && !vma.IsShared;
+        while (true)
+        {
+            if (index >= (cache.Size + 0xFFF) >> 12)
+                return FaultOutcome.BusError;
+            if (!cache.TryGetPage(index, create: true, out Pfn page))
+                return Pages.FreeFrames <= 0 ? FaultOutcome.OutOfMemory : FaultOutcome.BusError;
+            Pfn frame = page;
+            if (copy && !TryCopy(page, out frame))
+            {
+                Pages.Put(page);
+                return FaultOutcome.OutOfMemory;
+            }
+            Pte bits = BitsOf(vma.Flags);
+            if (copy || (write && vma.IsShared))
+                bits |= WriteBits(vma);
+            else if (vma.IsShared && !cache.NeedsWriteBack && (vma.Flags & VmFlags.Write) != 0)
+                bits |= Pte.Writable;
+            if (write && !copy)
+                cache.MarkDirty(page);
+
+            bool installed = false, held, noTable = false;
+            using (PageTableLock.Enter(task))
+            {
+                held = cache.Holds(page, index);
+                if (held)
+                {
+                    ulong* entry = Tables.FindOrCreate(address);
+                    noTable = entry is null;
+                    if (!noTable && *entry == 0)
+                    {
+                        Map(frame);
+                        PageTables.Set(entry, frame.Address | (ulong)bits);
+                        installed = true;
+                        if (!write)
+                            MapAround(vma, cache, address, entry, bits);
+                    }
+                }
+            }
+            if (copy)
+                Pages.Put(page);
+            if (!installed)
+                Pages.Put(frame);
+            if (!held)
+                continue; // Truncated meanwhile: look again.
+            vma.HasAnon |= copy;
+            _system.Faults.Count(!installed ? FaultKind.Spurious : copy ? FaultKind.Copy : FaultKind.File);
+            return noTable ? FaultOutcome.OutOfMemory : FaultOutcome.Done;
+        }
+    }
+
+    /// <summary>Maps the neighbours of a read fault that are in memory already (do_fault_around). Under the page-table lock.</summary>
+    private void MapAround(Vma vma, PageCache cache, ulong address, ulong* entry, Pte bits)
+    {
+        int slot = PageTable.Index(address, 0);
+        int first = slot & ~(FaultAround - 1);
+        ulong pages = (cache.Size + 0xFFF) >> 12;
+        for (int i = first; i < first + FaultAround; i++)
+        {
+            ulong at = address + ((ulong)(long)(i - slot) << Pfn.Shift);
+            if (!vma.Contains(at) || entry[i - slot] != 0)
+                continue;
+            ulong index = vma.IndexOf(at);
+            if (index >= pages || !cache.TryGetPage(index, create: false, out Pfn frame))
+                continue;
+            if (!cache.Holds(frame, index))
+            {
+                Pages.Put(frame);
+                continue;
+            }
+            Map(frame);
+            PageTables.Set(entry + (i - slot), frame.Address | (ulong)(bits & ~Pte.Accessed));
+        }
+    }
+
+    private bool TryCopy(Pfn source, out Pfn copy)
+    {
+        if (!Pages.TryAllocate(PageFlags.Anon, zero: source == Pages.Zero, out copy))
+            return false;
+        if (source != Pages.Zero)
+            Buffer.MemoryCopy(Pages.Memory.Pointer(source), Pages.Memory.Pointer(copy), 4096, 4096);
+        return true;
+    }
+
+    /// <summary>A write to a page that is mapped without write permission (do_wp_page).</summary>
+    private FaultOutcome FaultReadOnly(Task? task, Vma vma, ulong address, ulong* entry, ulong value)
+    {
+        Pfn old = PageTables.FrameOf(value);
+        if (vma.IsShared)
+        {
+            using (PageTableLock.Enter(task))
+            {
+                if (IsUnchanged(entry, value))
+                {
+                    vma.Cache!.MarkDirty(old);
+                    PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);
+                }
+            }
+            _system.Faults.Count(FaultKind.MakeWritable);
+            return FaultOutcome.Done;
+        }
+
+        using (PageTableLock.Enter(task))
+        {
+            if (!IsUnchanged(entry, value))
+            {
+                _system.Faults.Count(FaultKind.Spurious);
+                return FaultOutcome.Done;
+            }
+            ref Page page = ref Pages[old];
+            if ((page.Flags & PageFlags.Anon) != 0 && Volatile.Read(ref page.RefCount) == 1)
+            {
+                // Nobody else has it: fork's other side is gone (wp_can_reuse_anon_folio).
+                PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);
+                _system.Faults.Count(FaultKind.Reuse);
+                return FaultOutcome.Done;
+            }
+            if (old != Pages.Zero)
+                Pages.Get(old);
+        }
+
+        if (!TryCopy(old, out Pfn copy))
+        {
+            if (old != Pages.Zero)
+                Pages.Put(old);
+            return FaultOutcome.OutOfMemory;
+        }
+        bool replaced = false;
+        using (PageTableLock.Enter(task))
+        {
+            if (IsUnchanged(entry, value))
+            {
+                // Clear, flush, then set: no vCPU may write the new page while another still reads the old one (wp_page_copy).
+                PageTables.Clear(entry, out _);
+                Shootdown.FlushPage(task?.Vcpu, this, address);
+                if (old != Pages.Zero)
+                {
+                    ref Page page = ref Pages[old];
+                    Interlocked.Decrement(ref page.MapCount);
+                    CountResident(page.Flags, -1);
+                }
+                Map(copy);
+                PageTables.Set(entry, copy.Address | (ulong)(BitsOf(vma.Flags) | WriteBits(vma)));
+                vma.HasAnon = true;
+                replaced = true;
+            }
+        }
+        if (!replaced)
+            Pages.Put(copy);
+        if (old != Pages.Zero)
+        {
+            Pages.Put(old);
+            if (replaced)
+                Pages.Put(old); // The entry's own.
+        }
+        _system.Faults.Count(replaced ? FaultKind.Copy : FaultKind.Spurious);
+        return FaultOutcome.Done;
+    }
+
+    /// <summary>Whether an entry is what it was, apart from what processors set.</summary>
+    private static bool IsUnchanged(ulong* entry, ulong value) =>
+        ((Volatile.Read(ref *entry) ^ value) & ~(ulong)(Pte.Accessed | Pte.Dirty)) == 0;
+
+    /// <summary>Extends a stack down to an address if limits and the guard gap allow (mm/mmap.c:expand_downwards).</summary>
+    private bool GrowStack(Task? task, Vma vma, ulong address)
+    {
+        address &= ~0xFFFUL;
+        if (address < Layout.MinAddress)
+            return false;
+        if (Vmas.Previous(vma) is { } previous)
+        {
+            if (previous.End > address)
+                return false;
+            bool guarded = (previous.Flags & VmFlags.GrowsDown) == 0 && (previous.Flags & VmFlags.Access) != 0;
+            if (guarded && address - previous.End < Layout.StackGuardGap)
+                return false;
+        }
+        ulong grow = (vma.Start - address) >> 12;
+        if (!MayExpand(task, vma.Flags, grow) || vma.End - address > Limit(task, ResourceLimits.STACK))
+            return false;
+        if ((vma.Flags & VmFlags.Locked) != 0 && !MayLock(task, grow))
+            return false;
+        Resize(task, vma, address, vma.End, vma.PageOffset - grow);
+        Account(vma.Flags, grow, add: true);
+        _system.Faults.Count(FaultKind.StackGrowth);
+        return true;
+    }
+}

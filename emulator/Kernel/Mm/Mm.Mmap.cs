@@ -1,0 +1,336 @@
+using Emulator.Kernel.Files;
+using Emulator.Kernel.Tasks;
+using static Emulator.Kernel.Files.FileAbi;
+using static Emulator.Kernel.Memory.MmanAbi;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>mmap, munmap and brk (mm/mmap.c). Checks come in Linux's order, because the order decides the error.</summary>
+public sealed partial class Mm
+{
+    /// <summary>Maps a file or anonymous memory.</summary>
+    /// <param name="task">The caller; null for tests and for a program that is being loaded.</param>
+    /// <param name="address">A hint, or with MAP_FIXED the place.</param>
+    /// <param name="length">In bytes; rounded up to pages.</param>
+    /// <param name="prot">PROT_*.</param>
+    /// <param name="flags">MAP_*.</param>
+    /// <param name="file">What to map, without MAP_ANONYMOUS.</param>
+    /// <param name="pageOffset">The file's first page.</param>
+    /// <returns>The address, or a negative errno.</returns>
+    public long Mmap(Task? task, ulong address, ulong length, int prot, int flags, OpenFile? file, ulong pageOffset)
+    {
+        LockWrite(task);
+        long result;
+        bool populate;
+        try
+        {
+            result = MmapLocked(task, address, length, prot, flags, file, pageOffset, out populate);
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+        if (result >= 0 && populate)
+            Populate(task, (ulong)result, (ulong)result + Layout.PageAlign(length));
+        return result;
+    }
+
+    private long MmapLocked(Task? task, ulong address, ulong length, int prot, int flags, OpenFile? file, ulong pageOffset, out bool populate)
+    {
+        populate = false;
+        if (length == 0)
+            return -Errno.EINVAL;
+        if ((flags & MAP_FIXED_NOREPLACE) != 0)
+            flags |= MAP_FIXED;
+        if ((flags & MAP_FIXED) == 0)
+            address = RoundHint(address);
+        length = Layout.PageAlign(length);
+        if (length == 0)
+            return -Errno.ENOMEM;
+        if (pageOffset + (length >> 12) < pageOffset)
+            return -Errno.EOVERFLOW;
+        if (Vmas.Count > Layout.MaxMapCount)
+            return -Errno.ENOMEM;
+
+        VmFlags vmFlags = ProtFlags(prot) | DefaultFlags | VmFlags.MayRead | VmFlags.MayWrite | VmFlags.MayExec;
+        if ((flags & MAP_GROWSDOWN) != 0)
+            vmFlags |= VmFlags.GrowsDown;
+        if ((flags & MAP_LOCKED) != 0)
+            vmFlags |= VmFlags.Locked;
+        long place = FindPlace(address, length, flags);
+        if (place < 0)
+            return place;
+        address = (ulong)place;
+        if ((flags & MAP_FIXED_NOREPLACE) != 0 && Vmas.FindIntersection(address, address + length) is not null)
+            return -Errno.EEXIST;
+        if ((flags & MAP_LOCKED) != 0 && Limit(task, ResourceLimits.MEMLOCK) == 0)
+            return -Errno.EPERM;
+        if ((vmFlags & VmFlags.Locked) != 0 && !MayLock(task, length >> 12))
+            return -Errno.EAGAIN;
+
+        PageCache? cache = null;
+        if (file is not null)
+        {
+            long error = CheckFile(file, flags, pageOffset, length, ref vmFlags);
+            if (error < 0)
+                return error;
+            cache = file.Mapping!;
+        }
+        else
+        {
+            switch (flags & MAP_TYPE)
+            {
+                case MAP_SHARED:
+                    if ((vmFlags & VmFlags.GrowsDown) != 0)
+                        return -Errno.EINVAL;
+                    pageOffset = 0;
+                    vmFlags |= VmFlags.Shared | VmFlags.MayShare;
+                    break;
+                case MAP_PRIVATE:
+                    pageOffset = address >> 12;
+                    break;
+                default:
+                    return -Errno.EINVAL;
+            }
+        }
+        if ((flags & MAP_NORESERVE) != 0)
+            vmFlags |= VmFlags.NoReserve;
+
+        long mapped = MapRegion(task, address, length, vmFlags, new Backing(file, cache, pageOffset));
+        populate = mapped >= 0
+            && ((vmFlags & VmFlags.Locked) != 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE);
+        return mapped;
+    }
+
+    /// <summary>mmap_region: limits, then what was there goes, then the new VMA.</summary>
+    private long MapRegion(Task? task, ulong address, ulong length, VmFlags flags, Backing backing)
+    {
+        ulong end = address + length;
+        if (!MayExpand(task, flags, length >> 12) && !MayExpand(task, flags, (length >> 12) - MappedPages(address, end)))
+            return -Errno.ENOMEM;
+        // Overcommit by guess (mm/util.c:__vm_enough_memory): only what is plainly more than the machine has is refused.
+        bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write || IsSharedAnonymous(flags, backing);
+        if (accountable && length >> 12 > Pages.Memory.FrameCount)
+            return -Errno.ENOMEM;
+        if (Vmas.FindIntersection(address, end) is not null)
+        {
+            long error = Unmap(task, address, end);
+            if (error < 0)
+                return error;
+        }
+        if (IsSharedAnonymous(flags, backing))
+        {
+            var shared = new ShmemPageCache(Pages);
+            shared.Truncate(task, length);
+            AddVma(task, address, end, flags, backing with { Cache = shared, Name = "/dev/zero (deleted)" });
+            shared.Free();
+        }
+        else
+        {
+            AddVma(task, address, end, flags, backing);
+        }
+        return (long)address;
+    }
+
+    private static bool IsSharedAnonymous(VmFlags flags, in Backing backing) => (flags & VmFlags.Shared) != 0 && backing.Cache is null;
+
+    /// <summary>The checks of a file mapping in do_mmap, with the flags they leave.</summary>
+    private static long CheckFile(OpenFile file, int flags, ulong pageOffset, ulong length, ref VmFlags vmFlags)
+    {
+        PageCache? cache = file.Mapping;
+        if (pageOffset > PageCache.MaxSize >> 12 || (length >> 12) > (PageCache.MaxSize >> 12) - pageOffset)
+            return -Errno.EOVERFLOW;
+        int access = file.Flags & O_ACCMODE;
+        bool readable = access is O_RDONLY or O_RDWR && (file.Flags & O_PATH) == 0, writable = access is O_WRONLY or O_RDWR;
+        bool wantsWrite = (vmFlags & VmFlags.Write) != 0;
+        switch (flags & MAP_TYPE)
+        {
+            case MAP_SHARED:
+            case MAP_SHARED_VALIDATE:
+                if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (flags & ~(LegacyMapMask | MAP_FIXED_NOREPLACE)) != 0)
+                    return -Errno.EOPNOTSUPP;
+                if (wantsWrite && !writable)
+                    return -Errno.EACCES;
+                if (wantsWrite && (file.Flags & O_APPEND) != 0 && file.Inode is null)
+                    return -Errno.EACCES;
+                vmFlags |= VmFlags.Shared | VmFlags.MayShare;
+                if (!writable)
+                    vmFlags &= ~(VmFlags.MayWrite | VmFlags.Shared);
+                break;
+            case MAP_PRIVATE:
+                break;
+            default:
+                return -Errno.EINVAL;
+        }
+        if (!readable)
+            return -Errno.EACCES;
+        if (cache is null)
+            return -Errno.ENODEV;
+        if ((vmFlags & VmFlags.GrowsDown) != 0)
+            return -Errno.EINVAL;
+        return cache.CheckMapping(ref vmFlags);
+    }
+
+    private static VmFlags ProtFlags(int prot) => (VmFlags)(prot & (PROT_READ | PROT_WRITE | PROT_EXEC));
+
+    /// <summary>round_hint_to_min: a hint below what may be mapped moves up to it.</summary>
+    private static ulong RoundHint(ulong hint)
+    {
+        hint &= ~0xFFFUL;
+        return hint != 0 && hint < Layout.MinAddress ? Layout.MinAddress : hint;
+    }
+
+    /// <summary>__get_unmapped_area, and what comes after it for every kind of placement.</summary>
+    private long FindPlace(ulong address, ulong length, int flags)
+    {
+        if (length > Layout.TaskSize)
+            return -Errno.ENOMEM;
+        if ((flags & MAP_FIXED) == 0 && !Place(ref address, length, flags))
+            return -Errno.ENOMEM;
+        if (address > Layout.TaskSize - length)
+            return -Errno.ENOMEM;
+        if (!Layout.IsPageAligned(address))
+            return -Errno.EINVAL;
+        return address < Layout.MinAddress ? -Errno.EPERM : (long)address;
+    }
+
+    /// <summary>arch_get_unmapped_area_topdown.</summary>
+    private bool Place(ref ulong address, ulong length, int flags)
+    {
+        bool low = (flags & MAP_32BIT) != 0;
+        if (address != 0 && !low && address <= Layout.TaskSize - length
+            && (Vmas.FindEndingAfter(address) is not { } above || address + length <= above.StartWithGap)
+            && (Vmas.FindStartingBefore(address) is not { } below || below.End <= address))
+            return true;
+        if (low)
+            return Vmas.TryFindLowestGap(length, 0x4000_0000, 0x8000_0000, out address);
+        return Vmas.TryFindHighestGap(length, Layout.MinAddress, MmapBase, out address)
+            || Vmas.TryFindLowestGap(length, Layout.UnmappedBase, Layout.TaskSize, out address);
+    }
+
+    /// <summary>Pages of [start, end) that VMAs cover.</summary>
+    private ulong MappedPages(ulong start, ulong end)
+    {
+        ulong pages = 0;
+        for (Vma? vma = Vmas.FindIntersection(start, end); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
+            pages += (Math.Min(vma.End, end) - Math.Max(vma.Start, start)) >> 12;
+        return pages;
+    }
+
+    /// <summary>munmap(2).</summary>
+    public long Munmap(Task? task, ulong address, ulong length)
+    {
+        LockWrite(task);
+        try
+        {
+            return MunmapLocked(task, address, length);
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+    }
+
+    /// <summary>do_vmi_munmap.</summary>
+    private long MunmapLocked(Task? task, ulong address, ulong length)
+    {
+        if (!Layout.IsPageAligned(address) || address > Layout.TaskSize || length > Layout.TaskSize - address)
+            return -Errno.EINVAL;
+        ulong end = address + Layout.PageAlign(length);
+        if (end == address)
+            return -Errno.EINVAL;
+        return Unmap(task, address, end);
+    }
+
+    /// <summary>Takes whole VMAs and parts out of the tree, unmaps their pages, flushes, and then lets go of everything.</summary>
+    private long Unmap(Task? task, ulong start, ulong end)
+    {
+        if (Vmas.FindIntersection(start, end) is not { } first)
+            return 0;
+        // A hole in the middle of one VMA makes one more in the end (-ENOMEM); elsewhere the map count is as it was.
+        if (first.Start < start && end < first.End && Vmas.Count >= Layout.MaxMapCount)
+            return -Errno.ENOMEM;
+        if (!SplitAt(task, start, end))
+            return -Errno.ENOMEM;
+
+        var removed = new List<Vma>();
+        for (Vma? vma = Vmas.FindIntersection(start, end); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
+            removed.Add(vma);
+        foreach (Vma vma in removed)
+        {
+            Vmas.Remove(vma);
+            Account(vma, vma.Pages, add: false);
+        }
+        ulong floor = Vmas.FindStartingBefore(start)?.End ?? 0, ceiling = Vmas.FindEndingAfter(end)?.Start ?? Layout.TaskSize + 0x1000;
+        var gather = new MmuGather(this, task);
+        foreach (Vma vma in removed)
+            Zap(gather, task, vma, vma.Start, vma.End);
+        foreach (Vma vma in removed)
+            UnlinkFromFile(task, vma);
+        Tables.FreeTables(gather, start, end, floor, ceiling);
+        gather.Finish();
+        foreach (Vma vma in removed)
+            Close(vma);
+        return 0;
+    }
+
+    /// <summary>brk(2): the new end of the heap, or the old one when it cannot be had.</summary>
+    public long Brk(Task? task, ulong address)
+    {
+        ulong populateFrom = 0, populateTo = 0;
+        LockWrite(task);
+        try
+        {
+            if (address < StartBrk)
+                return (long)CurrentBrk;
+            ulong limit = Limit(task, ResourceLimits.DATA);
+            if (limit != ResourceLimit.Infinity && address - StartBrk + (EndData - StartData) > limit)
+                return (long)CurrentBrk;
+            ulong oldEnd = Layout.PageAlign(CurrentBrk), newEnd = Layout.PageAlign(address);
+            if (newEnd < oldEnd)
+            {
+                if (Unmap(task, newEnd, oldEnd) < 0)
+                    return (long)CurrentBrk;
+            }
+            else if (newEnd > oldEnd)
+            {
+                // Not next to the following mapping: a page is kept free, and a stack's guard gap.
+                if (newEnd > Layout.TaskSize || newEnd < address
+                    || (Vmas.FindEndingAfter(oldEnd) is { } next && newEnd + 0x1000 > next.StartWithGap))
+                    return (long)CurrentBrk;
+                VmFlags flags = VmFlags.Read | VmFlags.Write | VmFlags.MayRead | VmFlags.MayWrite | VmFlags.MayExec | VmFlags.Account | DefaultFlags;
+                flags &= ~VmFlags.Account;
+                if (((flags & VmFlags.Locked) != 0 && !MayLock(task, (newEnd - oldEnd) >> 12))
+                    || MapRegion(task, oldEnd, newEnd - oldEnd, flags, new Backing(null, null, oldEnd >> 12)) < 0)
+                    return (long)CurrentBrk;
+                if ((flags & VmFlags.Locked) != 0)
+                    (populateFrom, populateTo) = (oldEnd, newEnd);
+            }
+            CurrentBrk = address;
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+        if (populateTo != 0)
+            Populate(task, populateFrom, populateTo);
+        return (long)address;
+    }
+
+    /// <summary>Brings the pages of a range in, as far as it goes (mm_populate).</summary>
+    internal void Populate(Task? task, ulong start, ulong end)
+    {
+        for (ulong address = start; address < end; address += 0x1000)
+        {
+            Vma? vma;
+            LockRead(task);
+            vma = Vmas.Find(address);
+            bool write = vma is not null && (vma.Flags & (VmFlags.Write | VmFlags.Shared)) == VmFlags.Write;
+            bool possible = vma is not null && (vma.Flags & VmFlags.Access) != 0
+                && FaultIn(task, vma, address, write ? FaultFlags.Write : FaultFlags.Read) == FaultOutcome.Done;
+            UnlockRead();
+            if (!possible)
+                return;
+        }
+    }
+}

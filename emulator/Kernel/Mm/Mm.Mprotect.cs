@@ -1,0 +1,261 @@
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+using static Emulator.Kernel.Memory.MmanAbi;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>mprotect and the mlock family (mm/mprotect.c, mm/mlock.c).</summary>
+public sealed unsafe partial class Mm
+{
+    /// <summary>mprotect(2).</summary>
+    public long Mprotect(Task? task, ulong address, ulong length, int prot)
+    {
+        int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
+        prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
+        if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || !Layout.IsPageAligned(address))
+            return -Errno.EINVAL;
+        if (length == 0)
+            return 0;
+        length = Layout.PageAlign(length);
+        ulong end = address + length;
+        if (end <= address)
+            return -Errno.ENOMEM;
+        if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM)) != 0)
+            return -Errno.EINVAL;
+        LockWrite(task);
+        try
+        {
+            return MprotectLocked(task, address, end, prot, grows);
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+    }
+
+    private long MprotectLocked(Task? task, ulong start, ulong end, int prot, int grows)
+    {
+        if (Vmas.FindEndingAfter(start) is not { } vma)
+            return -Errno.ENOMEM;
+        if (grows == PROT_GROWSDOWN)
+        {
+            if (vma.Start >= end)
+                return -Errno.ENOMEM;
+            start = vma.Start;
+            if ((vma.Flags & VmFlags.GrowsDown) == 0)
+                return -Errno.EINVAL;
+        }
+        else
+        {
+            if (vma.Start > start)
+                return -Errno.ENOMEM;
+            if (grows == PROT_GROWSUP)
+                return -Errno.EINVAL;
+        }
+        while (true)
+        {
+            VmFlags flags = (vma.Flags & ~VmFlags.Access) | ProtFlags(prot);
+            // VM_MAYxxx are four bits above VM_xxx.
+            if (((ulong)flags & ~((ulong)flags >> 4) & (ulong)VmFlags.Access) != 0)
+                return -Errno.EACCES;
+            ulong to = Math.Min(end, vma.End);
+            long error = ChangeFlags(task, ref vma, start, to, flags);
+            if (error < 0)
+                return error;
+            start = to;
+            if (start >= end)
+                return 0;
+            if (Vmas.FindEndingAfter(start) is not { } next || next.Start != start)
+                return -Errno.ENOMEM;
+            vma = next;
+        }
+    }
+
+    /// <summary>Gives the part [start, end) of a VMA new flags, and its entries the permissions that go with them (mprotect_fixup).</summary>
+    private long ChangeFlags(Task? task, ref Vma vma, ulong start, ulong end, VmFlags flags)
+    {
+        if (vma.Flags == flags)
+            return 0;
+        ulong pages = (end - start) >> 12;
+        if (IsData(flags) && !IsData(vma.Flags) && !MayExpand(task, flags, pages) && MayExpand(task, vma.Flags, pages))
+            return -Errno.ENOMEM;
+        if (!Isolate(task, ref vma, start, end))
+            return -Errno.ENOMEM;
+        Account(vma.Flags, pages, add: false);
+        Account(flags, pages, add: true);
+        bool access = ((vma.Flags ^ flags) & VmFlags.Access) != 0;
+        vma.Flags = flags;
+        if (access)
+            ChangeProtection(task, vma);
+        vma = Rejoin(task, vma);
+        return 0;
+    }
+
+    /// <summary>Splits so that the VMA is exactly [start, end); false: too many VMAs.</summary>
+    private bool Isolate(Task? task, ref Vma vma, ulong start, ulong end)
+    {
+        if (vma.Start < start)
+        {
+            if (Split(task, vma, start) is not { } upper)
+                return false;
+            vma = upper;
+        }
+        return vma.End <= end || Split(task, vma, end) is not null;
+    }
+
+    /// <summary>change_protection: every entry gets the VMA's permissions, except that private pages become writable only by a fault.</summary>
+    private void ChangeProtection(Task? task, Vma vma)
+    {
+        Pte bits = BitsOf(vma.Flags) & ~Pte.Accessed;
+        bool writable = (vma.Flags & VmFlags.Write) != 0;
+        bool direct = writable && vma.IsShared && !vma.Cache!.NeedsWriteBack;
+        Pte clear = Pte.Present | PageTables.ProtNone | Pte.User | Pte.NoExecute | (writable ? Pte.None : Pte.Writable);
+        if (direct)
+            bits |= Pte.Writable;
+        var gather = new MmuGather(this, task);
+        ulong at = vma.Start;
+        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count))
+        {
+            using (PageTableLock.Enter(task))
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    if (!PageTables.IsMapped(entries[i]))
+                        continue;
+                    if (PageTables.Modify(entries + i, clear & ~bits, bits) == FlushOwed.Page)
+                        gather.AddRange(at + ((ulong)i << 12), at + ((ulong)(i + 1) << 12));
+                }
+            }
+            at += (ulong)count << 12;
+        }
+        gather.Finish();
+    }
+
+    /// <summary>Whether RLIMIT_MEMLOCK allows more locked pages (mlock_future_ok).</summary>
+    private bool MayLock(Task? task, ulong pages) => LockedPages + pages <= Limit(task, ResourceLimits.MEMLOCK) >> 12;
+
+    /// <summary>mlock and mlock2; nothing is ever swapped, so it comes down to bringing the pages in.</summary>
+    public long Mlock(Task? task, ulong address, ulong length, bool onFault)
+    {
+        if (Limit(task, ResourceLimits.MEMLOCK) == 0)
+            return -Errno.EPERM;
+        length = Layout.PageAlign(length + (address & 0xFFF));
+        address &= ~0xFFFUL;
+        LockWrite(task);
+        long result;
+        try
+        {
+            ulong pages = length >> 12;
+            ulong limit = Limit(task, ResourceLimits.MEMLOCK) >> 12;
+            if (LockedPages + pages > limit)
+                pages -= LockedPagesIn(address, address + length);
+            if (LockedPages + pages > limit)
+                return -Errno.ENOMEM;
+            result = ApplyLock(task, address, length, VmFlags.Locked | (onFault ? VmFlags.LockOnFault : VmFlags.None));
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+        if (result == 0 && !onFault)
+            Populate(task, address, address + length);
+        return result;
+    }
+
+    private ulong LockedPagesIn(ulong start, ulong end)
+    {
+        ulong pages = 0;
+        for (Vma? vma = Vmas.FindIntersection(start, end); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
+        {
+            if ((vma.Flags & VmFlags.Locked) != 0)
+                pages += (Math.Min(vma.End, end) - Math.Max(vma.Start, start)) >> 12;
+        }
+        return pages;
+    }
+
+    /// <summary>munlock(2).</summary>
+    public long Munlock(Task? task, ulong address, ulong length)
+    {
+        length = Layout.PageAlign(length + (address & 0xFFF));
+        LockWrite(task);
+        try
+        {
+            return ApplyLock(task, address & ~0xFFFUL, length, VmFlags.None);
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+    }
+
+    /// <summary>apply_vma_lock_flags.</summary>
+    private long ApplyLock(Task? task, ulong start, ulong length, VmFlags lockFlags)
+    {
+        ulong end = start + length;
+        if (end < start)
+            return -Errno.EINVAL;
+        if (end == start)
+            return 0;
+        if (Vmas.Find(start) is not { } vma)
+            return -Errno.ENOMEM;
+        while (true)
+        {
+            ulong to = Math.Min(end, vma.End);
+            long error = ChangeFlags(task, ref vma, start, to, (vma.Flags & ~VmFlags.LockedMask) | lockFlags);
+            if (error < 0)
+                return error;
+            start = to;
+            if (start >= end)
+                return 0;
+            if (Vmas.FindEndingAfter(start) is not { } next || next.Start != start)
+                return -Errno.ENOMEM;
+            vma = next;
+        }
+    }
+
+    /// <summary>mlockall(2).</summary>
+    public long MlockAll(Task? task, int flags)
+    {
+        if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) != 0 || flags == MCL_ONFAULT)
+            return -Errno.EINVAL;
+        ulong limit = Limit(task, ResourceLimits.MEMLOCK);
+        if (limit == 0)
+            return -Errno.EPERM;
+        LockWrite(task);
+        try
+        {
+            if ((flags & MCL_CURRENT) != 0 && TotalPages > limit >> 12)
+                return -Errno.ENOMEM;
+            VmFlags lockFlags = VmFlags.Locked | ((flags & MCL_ONFAULT) != 0 ? VmFlags.LockOnFault : VmFlags.None);
+            DefaultFlags = (flags & MCL_FUTURE) != 0 ? lockFlags : VmFlags.None;
+            if ((flags & MCL_CURRENT) != 0)
+                LockEverything(task, lockFlags);
+        }
+        finally
+        {
+            UnlockWrite();
+        }
+        if ((flags & (MCL_CURRENT | MCL_ONFAULT)) == MCL_CURRENT)
+        {
+            foreach (Vma vma in SnapshotVmas())
+                Populate(task, vma.Start, vma.End);
+        }
+        return 0;
+    }
+
+    /// <summary>munlockall(2).</summary>
+    public long MunlockAll(Task? task)
+    {
+        LockWrite(task);
+        DefaultFlags = VmFlags.None;
+        LockEverything(task, VmFlags.None);
+        UnlockWrite();
+        return 0;
+    }
+
+    private void LockEverything(Task? task, VmFlags lockFlags)
+    {
+        for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
+            ChangeFlags(task, ref vma, vma.Start, vma.End, (vma.Flags & ~VmFlags.LockedMask) | lockFlags);
+    }
+}

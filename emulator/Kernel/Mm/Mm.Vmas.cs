@@ -1,0 +1,184 @@
+using Emulator.Kernel.Files;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>VMAs come, go, merge and split. All of it under the mmap lock, held for writing.</summary>
+public sealed partial class Mm
+{
+    /// <summary>What a new mapping shows.</summary>
+    internal readonly record struct Backing(OpenFile? File, PageCache? Cache, ulong PageOffset, string? Name = null, IMappingObserver? Observer = null);
+
+    /// <summary>The flags in which neighbours may differ and still be one VMA: none that we keep.</summary>
+    private static bool CanMerge(Vma vma, VmFlags flags, in Backing backing) =>
+        vma.Flags == flags && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
+        && vma.Observer is null && backing.Observer is null;
+
+    /// <summary>Enters [start, end), which must be free, as part of a neighbour where that is the same kind (mm/vma.c:vma_merge).</summary>
+    private Vma AddVma(Task? task, ulong start, ulong end, VmFlags flags, in Backing backing)
+    {
+        Vma? previous = Vmas.FindStartingBefore(start), next = Vmas.FindEndingAfter(end);
+        bool joinsPrevious = previous is not null && previous.End == start && CanMerge(previous, flags, backing)
+            && FollowsOn(previous, backing.PageOffset);
+        bool joinsNext = next is not null && next.Start == end && CanMerge(next, flags, backing)
+            && next.PageOffset == backing.PageOffset + ((end - start) >> 12);
+        Account(flags, (end - start) >> 12, add: true);
+        if (joinsPrevious)
+        {
+            ulong newEnd = end;
+            if (joinsNext)
+            {
+                newEnd = next!.End;
+                previous!.HasAnon |= next.HasAnon;
+                Vmas.Remove(next);
+                UnlinkFromFile(task, next);
+                Resize(task, previous, previous.Start, newEnd, previous.PageOffset);
+                Close(next);
+            }
+            else
+            {
+                Resize(task, previous!, previous!.Start, newEnd, previous.PageOffset);
+            }
+            return previous;
+        }
+        if (joinsNext)
+        {
+            Resize(task, next!, start, next!.End, backing.PageOffset);
+            return next;
+        }
+        var vma = new Vma(this, start, end, flags)
+        {
+            PageOffset = backing.PageOffset,
+            File = backing.File?.Get(),
+            Cache = backing.Cache,
+            Name = backing.Name,
+            Observer = backing.Observer,
+        };
+        Vmas.Insert(vma);
+        Open(vma);
+        LinkToFile(task, vma);
+        return vma;
+    }
+
+    private static bool FollowsOn(Vma previous, ulong pageOffset) => previous.PageOffset + previous.Pages == pageOffset;
+
+    /// <summary>Joins a VMA with its neighbours after its flags changed; returns the one that covers it now.</summary>
+    private Vma Rejoin(Task? task, Vma vma)
+    {
+        if (Vmas.Previous(vma) is { } previous && previous.End == vma.Start && IsSameKind(previous, vma))
+            vma = Join(task, previous, vma);
+        if (Vmas.Next(vma) is { } next && next.Start == vma.End && IsSameKind(vma, next))
+            vma = Join(task, vma, next);
+        return vma;
+    }
+
+    private static bool IsSameKind(Vma low, Vma high) =>
+        CanMerge(low, high.Flags, new Backing(high.File, high.Cache, high.PageOffset, high.Name, high.Observer))
+        && FollowsOn(low, high.PageOffset);
+
+    private Vma Join(Task? task, Vma low, Vma high)
+    {
+        ulong end = high.End;
+        Vmas.Remove(high);
+        UnlinkFromFile(task, high);
+        low.HasAnon |= high.HasAnon;
+        Resize(task, low, low.Start, end, low.PageOffset);
+        Close(high);
+        return low;
+    }
+
+    /// <summary>Splits a VMA in two at an address inside it and returns the upper part; null when there are too many (__split_vma).</summary>
+    private Vma? Split(Task? task, Vma vma, ulong address)
+    {
+        if (Vmas.Count >= Layout.MaxMapCount)
+            return null;
+        var upper = new Vma(this, address, vma.End, vma.Flags)
+        {
+            PageOffset = vma.IndexOf(address),
+            File = vma.File?.Get(),
+            Cache = vma.Cache,
+            Name = vma.Name,
+            Observer = vma.Observer,
+            HasAnon = vma.HasAnon,
+        };
+        Resize(task, vma, vma.Start, address, vma.PageOffset);
+        Vmas.Insert(upper);
+        Open(upper);
+        LinkToFile(task, upper);
+        return upper;
+    }
+
+    /// <summary>Cuts VMAs at both ends of a range so that it consists of whole ones; false: too many VMAs.</summary>
+    private bool SplitAt(Task? task, ulong start, ulong end)
+    {
+        if (Vmas.Find(start) is { } first && first.Start < start && Split(task, first, start) is null)
+            return false;
+        return Vmas.Find(end) is not { } last || last.Start >= end || Split(task, last, end) is not null;
+    }
+
+    /// <summary>Moves a VMA's bounds. Truncation looks at them under the file's lock, so they change under it too.</summary>
+    private void Resize(Task? task, Vma vma, ulong start, ulong end, ulong pageOffset)
+    {
+        vma.Cache?.MappingsLock.Lock(task);
+        vma.PageOffset = pageOffset;
+        Vmas.Resize(vma, start, end);
+        vma.Cache?.MappingsLock.Unlock();
+    }
+
+    private static void LinkToFile(Task? task, Vma vma)
+    {
+        if (vma.Cache is not { } cache)
+            return;
+        using (cache.MappingsLock.Enter(task))
+            cache.Mappings.Add(vma);
+    }
+
+    private static void UnlinkFromFile(Task? task, Vma vma)
+    {
+        if (vma.Cache is not { } cache)
+            return;
+        using (cache.MappingsLock.Enter(task))
+            cache.Mappings.Remove(vma);
+    }
+
+    /// <summary>Whether the mapping counts as one that may write to the file (mapping_map_writable).</summary>
+    private static bool MayWriteFile(Vma vma) => (vma.Flags & (VmFlags.Shared | VmFlags.MayWrite)) == (VmFlags.Shared | VmFlags.MayWrite);
+
+    /// <summary>Counts a new VMA with what it maps; its file reference is taken already.</summary>
+    private static void Open(Vma vma)
+    {
+        if (vma.Cache is { } cache)
+        {
+            cache.GetUser();
+            if (MayWriteFile(vma))
+                cache.CountWritableMapping(1);
+        }
+        vma.Observer?.Opened(vma);
+    }
+
+    /// <summary>Gives up what a VMA holds, after it has left tree and file list and its pages are unmapped.</summary>
+    private static void Close(Vma vma)
+    {
+        vma.Observer?.Closed(vma);
+        if (vma.Cache is { } cache)
+        {
+            if (MayWriteFile(vma))
+            {
+                if (cache.NeedsWriteBack)
+                    cache.WriteBack(vma.PageOffset, vma.PageOffset + vma.Pages - 1);
+                cache.CountWritableMapping(-1);
+            }
+            cache.PutUser();
+        }
+        vma.File?.Put();
+    }
+
+    /// <summary>Copies the VMAs as they are now, for /proc and tests.</summary>
+    public IReadOnlyList<Vma> SnapshotVmas()
+    {
+        var list = new List<Vma>(Vmas.Count);
+        for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
+            list.Add(vma);
+        return list;
+    }
+}

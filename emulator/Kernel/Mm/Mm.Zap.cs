@@ -1,0 +1,96 @@
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>Taking pages out of mappings.</summary>
+public sealed unsafe partial class Mm
+{
+    /// <summary>Unmaps the pages of [start, end) of a VMA; the gather frees them after its flush (mm/memory.c:zap_pte_range).</summary>
+    private void Zap(MmuGather gather, Task? task, Vma vma, ulong start, ulong end)
+    {
+        while (Tables.NextRun(ref start, end, out ulong* entries, out int count))
+        {
+            for (int done = 0; done < count;)
+            {
+                bool full = false;
+                using (PageTableLock.Enter(task))
+                {
+                    for (; done < count && !full; done++)
+                    {
+                        if (entries[done] != 0)
+                            full = ZapEntry(gather, vma, entries + done, start + ((ulong)done << Pfn.Shift));
+                    }
+                }
+                if (full)
+                    gather.Flush();
+            }
+            start += (ulong)count << Pfn.Shift;
+        }
+    }
+
+    private bool ZapEntry(MmuGather gather, Vma vma, ulong* entry, ulong address)
+    {
+        if (PageTables.Clear(entry, out ulong old) == FlushOwed.Page)
+            gather.AddRange(address, address + Pfn.Size);
+        if (!PageTables.IsMapped(old))
+            return false;
+        Pfn frame = PageTables.FrameOf(old);
+        if (frame == Pages.Zero)
+            return false;
+        ref Page page = ref Pages[frame];
+        if ((old & (ulong)Pte.Dirty) != 0 && vma.IsShared)
+            PageAllocator.SetFlags(ref page, PageFlags.Dirty);
+        CountResident(page.Flags, -1);
+        Interlocked.Decrement(ref page.MapCount);
+        return gather.AddFrame(frame);
+    }
+
+    /// <summary>Zaps [start, end) with a gather of its own (zap_page_range_single). The mmap lock is held, for reading at least.</summary>
+    private void ZapRange(Task? task, Vma vma, ulong start, ulong end)
+    {
+        var gather = new MmuGather(this, task);
+        Zap(gather, task, vma, start, end);
+        gather.Finish();
+    }
+
+    /// <summary>
+    /// Unmaps the pages [first, last] of the file that a VMA maps, private copies excepted. Called under the file's
+    /// <see cref="PageCache.MappingsLock"/>, which keeps the VMA and its tables.
+    /// </summary>
+    internal void ZapFilePages(Task? task, Vma vma, ulong first, ulong last)
+    {
+        ulong vmaLast = vma.PageOffset + vma.Pages - 1;
+        first = Math.Max(first, vma.PageOffset);
+        last = Math.Min(last, vmaLast);
+        if (first > last)
+            return;
+        ulong start = vma.Start + ((first - vma.PageOffset) << Pfn.Shift), end = vma.Start + ((last - vma.PageOffset + 1) << Pfn.Shift);
+        var gather = new MmuGather(this, task);
+        if (vma.IsShared)
+            Zap(gather, task, vma, start, end);
+        else
+            ZapCachePages(gather, task, vma, start, end);
+        gather.Finish();
+    }
+
+    /// <summary>As <see cref="Zap"/>, but only pages of the file itself: a private mapping's copies stay (unmap_mapping_range, even_cows = 0).</summary>
+    private void ZapCachePages(MmuGather gather, Task? task, Vma vma, ulong start, ulong end)
+    {
+        while (Tables.NextRun(ref start, end, out ulong* entries, out int count))
+        {
+            for (int i = 0; i < count; i++)
+            {
+                bool full = false;
+                using (PageTableLock.Enter(task))
+                {
+                    ulong entry = entries[i];
+                    if (PageTables.IsMapped(entry) && (Pages[PageTables.FrameOf(entry)].Flags & PageFlags.Cache) != 0)
+                        full = ZapEntry(gather, vma, entries + i, start + ((ulong)i << Pfn.Shift));
+                }
+                if (full)
+                    gather.Flush();
+            }
+            start += (ulong)count << Pfn.Shift;
+        }
+    }
+}

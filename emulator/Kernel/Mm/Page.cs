@@ -1,0 +1,50 @@
+using System.Runtime.InteropServices;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>What a frame is used for, and its state. Names follow Linux's <c>page-flags.h</c> where there is one.</summary>
+[Flags]
+public enum PageFlags : uint
+{
+    None = 0,
+    /// <summary>Private memory of a process (swap-backed, not in a page cache).</summary>
+    Anon = 1 << 0,
+    /// <summary>Belongs to a page cache; <see cref="Page.Owner"/> is the cache's number, <see cref="Page.Index"/> the page's index in it.</summary>
+    Cache = 1 << 1,
+    /// <summary>The page cache is memory of its own (shmem), not a copy of a host file.</summary>
+    SwapBacked = 1 << 2,
+    /// <summary>A page-table page.</summary>
+    Table = 1 << 3,
+    /// <summary>Differs from the file it caches.</summary>
+    Dirty = 1 << 4,
+    /// <summary>Kernel-owned for the machine's life: the zero page, the vDSO.</summary>
+    Reserved = 1 << 5,
+    /// <summary>MADV_FREE was applied since the last write.</summary>
+    LazyFree = 1 << 6,
+    /// <summary>The frame has held data since the machine was made; it must be cleared before it is handed out as zeroes.</summary>
+    Used = 1 << 7,
+    /// <summary>The frame is on a free list.</summary>
+    Free = 1 << 8,
+}
+
+/// <summary>
+/// Metadata of one frame (Linux's <c>struct page</c>): 24 bytes in a native array that the host commits where it is touched.
+/// Counts are changed with interlocked operations.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct Page
+{
+    /// <summary>References that keep the frame from being freed: one a mapping entry, one for its page cache, one a temporary user.</summary>
+    public int RefCount;
+
+    /// <summary>Page-table entries that map the frame.</summary>
+    public int MapCount;
+
+    public PageFlags Flags;
+
+    /// <summary>The number of the page cache the frame belongs to; 0: none.</summary>
+    public uint Owner;
+
+    /// <summary>The index in the page cache; for a free frame, the next frame of its list.</summary>
+    public ulong Index;
+}

@@ -1,0 +1,198 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// Hands out frames of physical memory and keeps their <see cref="Page"/> metadata. Frames that were never used are taken in order from
+/// the bottom (large ones from the top), so that neither they nor their metadata cost the host anything; freed ones wait on a list
+/// per size and are cleared when they are reused, not when they are freed.
+/// </summary>
+public sealed unsafe class PageAllocator : IDisposable
+{
+    /// <summary>The size, as a power of two of frames, of a 2 MiB block.</summary>
+    public const int HugeOrder = 9;
+
+    private const ulong NoFrame = ulong.MaxValue;
+
+    private readonly PhysicalMemory _memory;
+    private readonly Page* _pages;
+    private readonly Lock _lock = new();
+    private readonly ulong[] _freeLists = new ulong[HugeOrder + 1];
+    private ulong _bottom;
+    private ulong _top;
+    private long _used;
+    private long _peak;
+    private long _tables;
+    private uint _owners;
+
+    public PageAllocator(PhysicalMemory memory)
+    {
+        _memory = memory;
+        _pages = (Page*)HostMemory.Reserve(memory.FrameCount * (ulong)sizeof(Page));
+        _top = memory.FrameCount;
+        Array.Fill(_freeLists, NoFrame);
+        // Frame 0 is never handed out, so that an all-zero entry can never be mistaken for a mapping of it.
+        _bottom = 1;
+        Zero = AllocateReserved();
+    }
+
+    public PhysicalMemory Memory => _memory;
+
+    /// <summary>The shared page of zeroes that read faults of untouched anonymous memory map.</summary>
+    public Pfn Zero { get; }
+
+    /// <summary>Frames in use, in frames.</summary>
+    public long UsedFrames => Volatile.Read(ref _used);
+
+    /// <summary>The most frames that were ever in use at once.</summary>
+    public long PeakFrames => Volatile.Read(ref _peak);
+
+    /// <summary>Frames in use as page tables.</summary>
+    public long TableFrames => Volatile.Read(ref _tables);
+
+    /// <summary>A number for a new page cache, never given out before in this machine.</summary>
+    internal uint NextOwner() => Interlocked.Increment(ref _owners);
+
+    /// <summary>Sets flags of a frame that others may be changing too.</summary>
+    internal static void SetFlags(ref Page page, PageFlags flags) =>
+        Interlocked.Or(ref Unsafe.As<PageFlags, uint>(ref page.Flags), (uint)flags);
+
+    internal static void ClearFlags(ref Page page, PageFlags flags) =>
+        Interlocked.And(ref Unsafe.As<PageFlags, uint>(ref page.Flags), ~(uint)flags);
+
+    public long FreeFrames => (long)_memory.FrameCount - UsedFrames;
+
+    /// <summary>The metadata of a frame.</summary>
+    public ref Page this[Pfn frame]
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => ref _pages[frame.Value];
+    }
+
+    /// <summary>Allocates one frame with a reference count of 1. False: memory is exhausted.</summary>
+    /// <param name="flags">What the frame is for.</param>
+    /// <param name="zero">Whether it must read as zeroes; false when the caller overwrites all of it.</param>
+    public bool TryAllocate(PageFlags flags, bool zero, out Pfn frame) => TryAllocate(0, flags, zero, out frame);
+
+    /// <summary>Allocates a naturally aligned block of 2^order frames, order 0 or <see cref="HugeOrder"/>.</summary>
+    public bool TryAllocate(int order, PageFlags flags, bool zero, out Pfn frame)
+    {
+        ulong taken;
+        lock (_lock)
+        {
+            taken = Take(order);
+            if (taken == NoFrame)
+            {
+                frame = default;
+                return false;
+            }
+            _used += 1L << order;
+            if (_used > _peak)
+                _peak = _used;
+        }
+        frame = new Pfn(taken);
+        bool stale = false;
+        for (ulong i = 0; i < 1UL << order; i++)
+        {
+            ref Page page = ref _pages[taken + i];
+            stale |= (page.Flags & PageFlags.Used) != 0;
+            page.RefCount = i == 0 ? 1 : 0;
+            page.MapCount = 0;
+            page.Owner = 0;
+            page.Index = 0;
+            page.Flags = flags | PageFlags.Used;
+        }
+        if (stale)
+            Clean(frame, order, zero);
+        if ((flags & PageFlags.Table) != 0)
+            Interlocked.Increment(ref _tables);
+        return true;
+    }
+
+    /// <summary>Takes another reference to a frame that the caller knows is held.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Get(Pfn frame) => Interlocked.Increment(ref _pages[frame.Value].RefCount);
+
+    /// <summary>Drops a reference and frees the frame with the last one.</summary>
+    public void Put(Pfn frame)
+    {
+        if (Interlocked.Decrement(ref _pages[frame.Value].RefCount) == 0)
+            Free(frame, 0);
+    }
+
+    /// <summary>Frees a block of 2^order frames whose last reference is gone.</summary>
+    public void Free(Pfn frame, int order)
+    {
+        ref Page page = ref _pages[frame.Value];
+        if ((page.Flags & PageFlags.Table) != 0)
+            Interlocked.Decrement(ref _tables);
+        page.Flags = PageFlags.Used | PageFlags.Free;
+        page.Owner = 0;
+        lock (_lock)
+        {
+            page.Index = _freeLists[order];
+            _freeLists[order] = frame.Value;
+            _used -= 1L << order;
+        }
+    }
+
+    public void Dispose() => HostMemory.Release((byte*)_pages, _memory.FrameCount * (ulong)sizeof(Page));
+
+    private ulong Take(int order)
+    {
+        ulong head = _freeLists[order];
+        if (head != NoFrame)
+        {
+            _freeLists[order] = _pages[head].Index;
+            return head;
+        }
+        if (order == HugeOrder)
+        {
+            ulong block = (_top & ~((1UL << HugeOrder) - 1));
+            if (block < 1UL << HugeOrder || (block -= 1UL << HugeOrder) < _bottom)
+                return NoFrame;
+            _top = block;
+            return block;
+        }
+        if (_bottom < _top)
+            return _bottom++;
+        return SplitHuge();
+    }
+
+    /// <summary>Breaks a free 2 MiB block up when single frames have run out.</summary>
+    private ulong SplitHuge()
+    {
+        ulong head = _freeLists[HugeOrder];
+        if (head == NoFrame)
+            return NoFrame;
+        _freeLists[HugeOrder] = _pages[head].Index;
+        for (ulong i = (1UL << HugeOrder) - 1; i > 0; i--)
+        {
+            _pages[head + i].Flags = PageFlags.Used | PageFlags.Free;
+            _pages[head + i].Index = _freeLists[0];
+            _freeLists[0] = head + i;
+        }
+        return head;
+    }
+
+    /// <summary>Makes reused frames fit for their new owner: no decoded code, and zeroes if asked for.</summary>
+    private void Clean(Pfn frame, int order, bool zero)
+    {
+        for (ulong i = 0; i < 1UL << order; i++)
+        {
+            Pfn f = new(frame.Value + i);
+            _memory.DropCode(f);
+            if (zero)
+                NativeMemory.Clear(_memory.Pointer(f), 4096);
+        }
+    }
+
+    /// <summary>Allocates a frame that the machine keeps for its whole life.</summary>
+    public Pfn AllocateReserved() =>
+        TryAllocate(PageFlags.Reserved, zero: true, out Pfn frame)
+            ? frame
+            : throw new InvalidOperationException("The machine's memory is too small for the kernel itself.");
+}

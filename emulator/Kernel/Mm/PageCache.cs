@@ -1,0 +1,311 @@
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// The pages of a file (Linux's <c>struct address_space</c>): read, write and every mapping of the file see the same frames. What a
+/// page holds when it is first needed is the derived class's business. Offsets and sizes are in bytes, indices in pages.
+/// </summary>
+/// <remarks>
+/// Truncation against a fault (mm/truncate.c:truncate_pagecache): the fault takes a page from here and maps it under the page-table lock
+/// only if the page still belongs to this cache; truncation first takes the page out, then unmaps under that same lock. Whoever comes
+/// second sees what the first did. Required: no mapping of a page that has left the cache remains.
+/// </remarks>
+public abstract unsafe class PageCache
+{
+    /// <summary>The largest file: what a signed offset can name, in whole pages.</summary>
+    public const ulong MaxSize = 0x7fff_ffff_ffff_f000;
+
+    private readonly Lock _lock = new();
+    private readonly PageIndex _index = new();
+    private long _size;
+    private int _writableMappings;
+    private int _users = 1;
+    private int _freed;
+
+    protected PageCache(PageAllocator pages)
+    {
+        Pages = pages;
+        Id = pages.NextOwner();
+    }
+
+    /// <summary>The number by which <see cref="Page.Owner"/> names this cache; never reused in a machine.</summary>
+    public uint Id { get; }
+
+    protected PageAllocator Pages { get; }
+
+    /// <summary>The file's size in bytes; what lies beyond its last page faults with SIGBUS.</summary>
+    public ulong Size
+    {
+        get => (ulong)Volatile.Read(ref _size);
+        protected set => Volatile.Write(ref _size, (long)value);
+    }
+
+    /// <summary>Pages present.</summary>
+    public long ResidentPages => _index.Count;
+
+    /// <summary>The flags a page of this cache carries.</summary>
+    protected abstract PageFlags FrameFlags { get; }
+
+    /// <summary>Whether a store through a shared mapping must be noticed and written back.</summary>
+    public virtual bool NeedsWriteBack => false;
+
+    /// <summary>Mappings of this file by every address space (Linux's <c>i_mmap</c>), for truncation and reverse mapping.</summary>
+    internal VmaList Mappings { get; } = new();
+
+    /// <summary>Guards <see cref="Mappings"/>; taken before page-table locks (Linux's <c>i_mmap_rwsem</c>).</summary>
+    internal SpinLock MappingsLock { get; } = new();
+
+    /// <summary>Shared mappings that may write, as <c>F_SEAL_WRITE</c> needs to know (Linux's <c>i_mmap_writable</c>).</summary>
+    public int WritableMappings => Volatile.Read(ref _writableMappings);
+
+    internal void CountWritableMapping(int delta) => Interlocked.Add(ref _writableMappings, delta);
+
+    /// <summary>Whether a mapping with these flags is allowed; may take permissions away. 0 or a negative errno.</summary>
+    internal virtual long CheckMapping(ref VmFlags flags) => 0;
+
+    /// <summary>Whether the frame is, now, the page <paramref name="index"/> of this cache.</summary>
+    internal bool Holds(Pfn frame, ulong index)
+    {
+        ref Page page = ref Pages[frame];
+        return Volatile.Read(ref page.Owner) == Id && page.Index == index;
+    }
+
+    /// <summary>Whether the page is present, without bringing it in.</summary>
+    public bool Contains(ulong index)
+    {
+        lock (_lock)
+            return _index.TryGet(index, out _);
+    }
+
+    /// <summary>Finds a page and takes a reference to it, which the caller drops with <see cref="PageAllocator.Put"/>.</summary>
+    /// <param name="index">The page's index; not checked against the size.</param>
+    /// <param name="create">Bring the page in when it is absent.</param>
+    /// <param name="frame">The page's frame.</param>
+    /// <returns>False: absent, or memory is exhausted, or its contents cannot be read.</returns>
+    public bool TryGetPage(ulong index, bool create, out Pfn frame)
+    {
+        lock (_lock)
+        {
+            if (_index.TryGet(index, out frame))
+            {
+                Pages.Get(frame);
+                return true;
+            }
+        }
+        return create && Create(index, zero: false, out frame);
+    }
+
+    private bool Create(ulong index, bool zero, out Pfn frame)
+    {
+        if (!Pages.TryAllocate(FrameFlags, zero: !NeedsFill || zero, out frame))
+            return false;
+        if (NeedsFill && !zero && !Fill(index, new Span<byte>(Pages.Memory.Pointer(frame), 4096)))
+        {
+            Pages.Put(frame);
+            return false;
+        }
+        Pfn existing;
+        lock (_lock)
+        {
+            if (!_index.TryGet(index, out existing))
+            {
+                _index.Add(index, frame);
+                ref Page page = ref Pages[frame];
+                page.Index = index;
+                Volatile.Write(ref page.Owner, Id);
+                page.RefCount = 2; // The cache's and the caller's; nobody else knows the frame yet.
+                return true;
+            }
+            Pages.Get(existing);
+        }
+        Pages.Put(frame);
+        frame = existing;
+        return true;
+    }
+
+    /// <summary>Whether new pages have contents from elsewhere; false: they are zeroes.</summary>
+    protected virtual bool NeedsFill => false;
+
+    /// <summary>Reads the contents of a page; false: an error of the source.</summary>
+    protected virtual bool Fill(ulong index, Span<byte> page) => true;
+
+    /// <summary>Copies from the file, stopping at its end; holes read as zeroes and stay holes.</summary>
+    /// <returns>Bytes copied, or a negative errno.</returns>
+    public virtual long Read(ulong offset, Span<byte> buffer)
+    {
+        ulong size = Size;
+        if (offset >= size)
+            return 0;
+        int total = (int)Math.Min((ulong)buffer.Length, size - offset);
+        for (int done = 0; done < total;)
+        {
+            ulong at = offset + (ulong)done;
+            int inPage = (int)(at & 0xFFF);
+            Span<byte> part = buffer.Slice(done, Math.Min(total - done, 4096 - inPage));
+            if (TryGetPage(at >> 12, NeedsFill, out Pfn frame))
+            {
+                new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length).CopyTo(part);
+                Pages.Put(frame);
+            }
+            else if (NeedsFill)
+            {
+                return done > 0 ? done : -Errno.EIO;
+            }
+            else
+            {
+                part.Clear();
+            }
+            done += part.Length;
+        }
+        return total;
+    }
+
+    /// <summary>Copies into the file, which grows as needed.</summary>
+    /// <returns>Bytes copied (fewer than asked when memory runs out), or a negative errno.</returns>
+    public virtual long Write(ulong offset, ReadOnlySpan<byte> buffer)
+    {
+        if (offset > MaxSize || (ulong)buffer.Length > MaxSize - offset)
+            return -Errno.EFBIG;
+        int done = 0;
+        while (done < buffer.Length)
+        {
+            ulong at = offset + (ulong)done;
+            int inPage = (int)(at & 0xFFF);
+            ReadOnlySpan<byte> part = buffer.Slice(done, Math.Min(buffer.Length - done, 4096 - inPage));
+            if (!GetForWrite(at, part.Length, out Pfn frame))
+                break;
+            Pages.Memory.BeforeWrite(frame);
+            part.CopyTo(new Span<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length));
+            MarkDirty(frame);
+            Pages.Put(frame);
+            done += part.Length;
+            GrowTo(at + (ulong)part.Length);
+        }
+        return done > 0 || buffer.IsEmpty ? done : -Errno.ENOSPC;
+    }
+
+    private bool GetForWrite(ulong offset, int length, out Pfn frame) =>
+        TryGetPage(offset >> 12, create: false, out frame)
+        || Create(offset >> 12, zero: length == 4096 || (offset & ~0xFFFUL) >= Size, out frame);
+
+    private void GrowTo(ulong size)
+    {
+        lock (_lock)
+        {
+            if (size > Size)
+                Size = size;
+        }
+    }
+
+    internal void MarkDirty(Pfn frame) => PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
+
+    /// <summary>Changes the size; pages beyond it leave the cache and every mapping, and the rest of the last page is cleared.</summary>
+    /// <param name="task">The caller, whose vCPU asks the others to flush; null only when no vCPU runs.</param>
+    /// <param name="size">The new size in bytes.</param>
+    /// <returns>0 or a negative errno.</returns>
+    public virtual long Truncate(Task? task, ulong size)
+    {
+        if (size > MaxSize)
+            return -Errno.EFBIG;
+        ulong old = Size;
+        Size = size;
+        if (size < old)
+        {
+            RemovePages(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12);
+            ClearRange(size, (size + 0xFFF) & ~0xFFFUL);
+        }
+        return 0;
+    }
+
+    /// <summary>Takes the pages [first, last] out of the cache and out of every mapping, private copies excepted for holes.</summary>
+    protected void RemovePages(Task? task, ulong first, ulong last)
+    {
+        List<Pfn>? removed = null;
+        lock (_lock)
+        {
+            for (ulong at = first; _index.TryGetNext(at, out ulong index, out Pfn frame) && index <= last; at = index + 1)
+            {
+                _index.Remove(index, out _);
+                Volatile.Write(ref Pages[frame].Owner, 0);
+                (removed ??= []).Add(frame);
+            }
+        }
+        UnmapMappingRange(task, first, last);
+        if (removed is null)
+            return;
+        foreach (Pfn frame in removed)
+            Pages.Put(frame);
+    }
+
+    /// <summary>Zaps the pages [first, last] from all mappings (mm/memory.c:unmap_mapping_range).</summary>
+    protected void UnmapMappingRange(Task? task, ulong first, ulong last)
+    {
+        if (Mappings.IsEmpty)
+            return;
+        using (MappingsLock.Enter(task))
+        {
+            for (Vma? vma = Mappings.First; vma is not null; vma = vma.NextInMapping)
+                vma.Mm.ZapFilePages(task, vma, first, last);
+        }
+    }
+
+    /// <summary>Clears the bytes [start, end) of one page if it is present.</summary>
+    protected void ClearRange(ulong start, ulong end)
+    {
+        if (start >= end || !TryGetPage(start >> 12, create: false, out Pfn frame))
+            return;
+        Pages.Memory.BeforeWrite(frame);
+        new Span<byte>(Pages.Memory.Pointer(frame) + (start & 0xFFF), (int)(end - start)).Clear();
+        Pages.Put(frame);
+    }
+
+    /// <summary>The first page present at or after an index, for SEEK_DATA and SEEK_HOLE.</summary>
+    public bool TryFindPage(ulong from, out ulong index)
+    {
+        lock (_lock)
+            return _index.TryGetNext(from, out index, out _);
+    }
+
+    /// <summary>Calls <paramref name="visit"/> for each page present in [first, last], with a reference held and no lock.</summary>
+    protected void ForEachPage(ulong first, ulong last, Action<ulong, Pfn> visit)
+    {
+        for (ulong at = first; ; at++)
+        {
+            Pfn frame;
+            lock (_lock)
+            {
+                if (!_index.TryGetNext(at, out at, out frame) || at > last)
+                    return;
+                Pages.Get(frame);
+            }
+            visit(at, frame);
+            Pages.Put(frame);
+        }
+    }
+
+    /// <summary>Writes dirty pages of [first, last] back to where they come from; 0 or a negative errno.</summary>
+    public virtual long WriteBack(ulong first, ulong last) => 0;
+
+    /// <summary>Counts one more user: the maker is the first, and each mapping is one.</summary>
+    internal void GetUser() => Interlocked.Increment(ref _users);
+
+    /// <summary>Drops a user; with the last one every page is freed.</summary>
+    internal void PutUser()
+    {
+        if (Interlocked.Decrement(ref _users) == 0)
+            Release();
+    }
+
+    /// <summary>The maker is done with it: the file is gone. Its pages stay as long as somebody maps them.</summary>
+    public void Free()
+    {
+        if (Interlocked.Exchange(ref _freed, 1) == 0)
+            PutUser();
+    }
+
+    /// <summary>Nobody maps or knows the file any more.</summary>
+    protected virtual void Release() => RemovePages(null, 0, ulong.MaxValue >> 12);
+}

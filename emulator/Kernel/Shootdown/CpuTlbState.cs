@@ -1,0 +1,103 @@
+using Emulator.Hardware.Smp;
+using Emulator.Kernel.Memory;
+
+namespace Emulator.Kernel.Shootdown;
+
+/// <summary>What the kernel knows about a vCPU's TLB (Linux's <c>cpu_tlbstate</c>). Written by the vCPU's holder.</summary>
+/// <remarks>Invariant: entries tagged with slot k are never older than <c>Slots[k].Generation</c> of the address space named by it.</remarks>
+internal sealed class CpuTlbState
+{
+    /// <summary>TLB_NR_DYN_ASIDS: address spaces whose entries a vCPU keeps at once.</summary>
+    public const int SlotCount = 6;
+
+    public struct Slot
+    {
+        public ulong ContextId;
+        public ulong Generation;
+    }
+
+    private Mm? _loadedMm;
+    private int _lazy;
+    private int _switching;
+    private int _nextSlot = 1;
+
+    public Slot[] Slots { get; } = new Slot[SlotCount];
+
+    /// <summary>The address space in CR3, or null for the kernel's own.</summary>
+    public Mm? LoadedMm => Volatile.Read(ref _loadedMm);
+
+    public int LoadedSlot { get; private set; }
+
+    /// <summary>The vCPU is idle on a borrowed address space.</summary>
+    public bool IsLazy => Volatile.Read(ref _lazy) != 0;
+
+    /// <summary>Between two address spaces (LOADED_MM_SWITCHING): it must be interrupted for either.</summary>
+    public bool IsSwitching => Volatile.Read(ref _switching) != 0;
+
+    public void EnterLazy() => Volatile.Write(ref _lazy, 1);
+
+    public void LeaveLazy() => Interlocked.Exchange(ref _lazy, 0);
+
+    public void BeginSwitch() => Interlocked.Exchange(ref _switching, 1);
+
+    public void EndSwitch(Mm? loaded, int slot)
+    {
+        Volatile.Write(ref _loadedMm, loaded);
+        LoadedSlot = slot;
+        Volatile.Write(ref _switching, 0);
+    }
+
+    public int TakeNextSlot()
+    {
+        int slot = _nextSlot++;
+        if (slot < SlotCount)
+            return slot;
+        _nextSlot = 1;
+        return 0;
+    }
+}
+
+/// <summary>What an address space is to TLBs (Linux's <c>mm_context_t</c>).</summary>
+public sealed class MmContext(ulong id)
+{
+    private ulong _generation = 1;
+
+    /// <summary>Names the address space; never reused in a machine.</summary>
+    public ulong Id { get; } = id;
+
+    /// <summary>Raised by every flush request (tlb_gen).</summary>
+    public ulong Generation => Volatile.Read(ref _generation);
+
+    /// <summary>vCPUs that may hold translations of it and need to be told (mm_cpumask).</summary>
+    internal VcpuMask Cpus;
+
+    internal ulong RaiseGeneration() => Interlocked.Increment(ref _generation);
+}
+
+/// <summary>A flush on its way to its targets (Linux's <c>flush_tlb_info</c>).</summary>
+internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
+{
+    public Mm? Mm { get; private set; }
+
+    public ulong Start { get; private set; }
+
+    public ulong End { get; private set; }
+
+    public int StrideShift { get; private set; }
+
+    public ulong Generation { get; private set; }
+
+    public int Initiator { get; private set; }
+
+    public void Set(Mm mm, ulong start, ulong end, int strideShift, ulong generation, int initiator)
+    {
+        Mm = mm;
+        Start = start;
+        End = end;
+        StrideShift = strideShift;
+        Generation = generation;
+        Initiator = initiator;
+    }
+
+    public override void Serve(Vcpu target) => shootdown.Serve(target, this);
+}
