@@ -88,40 +88,52 @@ public sealed unsafe class CodeFrames
 
     /// <summary>Whether the frame holds no decoded code; if so, whoever asks may write to it until its vCPU next serves interrupts.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static bool Expose(TlbState* t, ulong frame)
+    internal static bool Expose(TlbState* t, Pfn frame)
     {
-        if (Volatile.Read(ref t->Exposed[frame]) == 0)
+        if (Volatile.Read(ref t->Exposed[frame.Value]) == 0)
         {
-            Volatile.Write(ref t->Exposed[frame], 1);
+            Volatile.Write(ref t->Exposed[frame.Value], 1);
             Interlocked.MemoryBarrier(); // partner: Mark, between its store to Code and its load of Exposed
         }
-        return Volatile.Read(ref t->Code[frame]) == (byte)CodeState.None;
+        return Volatile.Read(ref t->Code[frame.Value]) == (byte)CodeState.None;
     }
 
-    /// <summary>Drops the frame's code in all vCPUs, acknowledged; stores are let through from then on.</summary>
+    /// <summary>
+    /// Drops the code of one or two frames in all vCPUs, acknowledged. The caller may then write to them, without asking again, until
+    /// its vCPU next serves interrupts: who marks one of them from now on has to revoke that first.
+    /// </summary>
     /// <param name="vcpu">The vCPU that the caller holds, if it knows.</param>
-    internal void Invalidate(Vcpu? vcpu, Pfn frame)
+    internal void Invalidate(Vcpu? vcpu, Pfn first, Pfn second)
     {
         vcpu ??= _platform.InterProcessor.HeldByThisThread();
-        ref byte code = ref _platform.Memory.Code[frame.Value];
         Lock(vcpu);
         try
         {
-            if (code == (byte)CodeState.None)
-                return;
-            // Not None yet: stores wait for the acknowledgements. Not Marked any more: nobody starts to decode without the lock, and
-            // who has started puts the blocks where his own InvalidateFrame finds them, before he serves the interrupt.
-            Volatile.Write(ref code, (byte)CodeState.Changing);
-            if (vcpu is not null)
-                vcpu.State->Tlb.Counters[Counter.CodeInvalidations]++;
-            if (Decoder is { } decoder)
-                _platform.InterProcessor.Call(vcpu, _platform.AllVcpus, new InvalidateRequest(decoder, frame));
-            Volatile.Write(ref code, (byte)CodeState.None);
+            Drop(vcpu, first);
+            if (second != first)
+                Drop(vcpu, second);
+            Volatile.Write(ref _platform.Memory.Exposed[first.Value], 1);
+            Volatile.Write(ref _platform.Memory.Exposed[second.Value], 1);
         }
         finally
         {
             Unlock();
         }
+    }
+
+    private void Drop(Vcpu? vcpu, Pfn frame)
+    {
+        ref byte code = ref _platform.Memory.Code[frame.Value];
+        if (code == (byte)CodeState.None)
+            return;
+        // Not None yet: stores wait for the acknowledgements. Not Marked any more: nobody starts to decode without the lock, and
+        // who has started puts the blocks where his own InvalidateFrame finds them, before he serves the interrupt.
+        Volatile.Write(ref code, (byte)CodeState.Changing);
+        if (vcpu is not null)
+            vcpu.State->Tlb.Counters[Counter.CodeInvalidations]++;
+        if (Decoder is { } decoder)
+            _platform.InterProcessor.Call(vcpu, _platform.AllVcpus, new InvalidateRequest(decoder, frame));
+        Volatile.Write(ref code, (byte)CodeState.None);
     }
 
     private void Lock(Vcpu? vcpu)

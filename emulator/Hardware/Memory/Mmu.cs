@@ -244,7 +244,7 @@ public static unsafe class Mmu
     }
 
     /// <summary>Translates the two parts of an access that crosses a page; the second one's CR2 is the second page's first byte.</summary>
-    private static bool LookCrossing(VcpuState* c, ulong address, int size, Access access, out byte* first, out byte* second)
+    private static bool LookCrossing(VcpuState* c, ulong address, Access access, out byte* first, out byte* second)
     {
         first = second = null;
         c->Tlb.Counters[Counter.CrossingAccesses]++;
@@ -268,23 +268,23 @@ public static unsafe class Mmu
 
     private static byte* ReadCrossing(VcpuState* c, ulong address, int size)
     {
-        if (!LookCrossing(c, address, size, Access.Read, out var first, out var second))
+        if (!LookCrossing(c, address, Access.Read, out var first, out var second))
             return null;
-        uint split = (uint)(Pfn.Size - (address & PageMask));
-        Unsafe.CopyBlockUnaligned(c->Bounce, first, split);
-        Unsafe.CopyBlockUnaligned(c->Bounce + split, second, (uint)size - split);
+        Gather(c, address, first, second, size);
         return c->Bounce;
     }
 
     private static byte* ModifySlow(VcpuState* c, ulong address, int size, bool load)
     {
         bool crossing = (address & PageMask) + (uint)size > Pfn.Size;
+        // Frames whose code this very access has dropped.
+        Pfn firstDropped = new(ulong.MaxValue), secondDropped = firstDropped;
         while (true)
         {
-            byte* first, second = null;
+            byte* first, second;
             if (crossing)
             {
-                if (!LookCrossing(c, address, size, Access.Write, out first, out second))
+                if (!LookCrossing(c, address, Access.Write, out first, out second))
                     return null;
             }
             else
@@ -292,44 +292,45 @@ public static unsafe class Mmu
                 var entry = Look(c, address, Access.Write, user: true);
                 if (entry is null)
                     return null;
-                first = Tlb.FillFront(c, address, *entry) + (address & PageMask);
+                first = second = Tlb.FillFront(c, address, *entry) + (address & PageMask);
             }
-            var code = CodeAmong(&c->Tlb, first, second);
-            if (code is null)
+            Pfn firstFrame = FrameOf(c, first), secondFrame = FrameOf(c, second);
+            if ((firstFrame == firstDropped && secondFrame == secondDropped)
+                || (CodeFrames.Expose(&c->Tlb, firstFrame) && (!crossing || CodeFrames.Expose(&c->Tlb, secondFrame))))
             {
-                if (!crossing)
-                    return first;
-                c->Tlb.BounceFirst = first;
-                c->Tlb.BounceSecond = second;
-                if (load)
-                {
-                    uint split = (uint)(Pfn.Size - (address & PageMask));
-                    Unsafe.CopyBlockUnaligned(c->Bounce, first, split);
-                    Unsafe.CopyBlockUnaligned(c->Bounce + split, second, (uint)size - split);
-                }
-                return c->Bounce;
+                return crossing ? Bounce(c, address, first, second, size, load) : first;
             }
-            // The block of this very instruction may be among what is dropped: unless it runs singly, from a scratch block, it starts anew.
-            // Dropping serves interrupts, so a single one translates anew too.
             var vcpu = Vcpu.Of(c);
-            vcpu.Platform.CodeFrames.Invalidate(vcpu, vcpu.Platform.Memory.FrameOf(code));
+            vcpu.Platform.CodeFrames.Invalidate(vcpu, firstFrame, secondFrame);
+            // The block of this very instruction may be among what was dropped: unless it runs singly, from a scratch block, it starts anew.
             if (c->Single == 0)
             {
                 c->Vector = VcpuState.Retry;
                 return null;
             }
+            // Dropping served interrupts, among them perhaps a flush: translate anew.
+            (firstDropped, secondDropped) = (firstFrame, secondFrame);
         }
     }
 
-    /// <summary>The first of two places that lies in a frame with decoded code; null when neither does, and then both may be written.</summary>
-    private static byte* CodeAmong(TlbState* t, byte* first, byte* second)
+    private static byte* Bounce(VcpuState* c, ulong address, byte* first, byte* second, int size, bool load)
     {
-        if (!CodeFrames.Expose(t, (ulong)(first - t->Memory) >> Pfn.Shift))
-            return first;
-        if (second is not null && !CodeFrames.Expose(t, (ulong)(second - t->Memory) >> Pfn.Shift))
-            return second;
-        return null;
+        c->Tlb.BounceFirst = first;
+        c->Tlb.BounceSecond = second;
+        if (load)
+            Gather(c, address, first, second, size);
+        return c->Bounce;
     }
+
+    /// <summary>Fills the bounce buffer with the two parts of an access.</summary>
+    private static void Gather(VcpuState* c, ulong address, byte* first, byte* second, int size)
+    {
+        uint split = (uint)(Pfn.Size - (address & PageMask));
+        Unsafe.CopyBlockUnaligned(c->Bounce, first, split);
+        Unsafe.CopyBlockUnaligned(c->Bounce + split, second, (uint)size - split);
+    }
+
+    private static Pfn FrameOf(VcpuState* c, byte* host) => new((ulong)(host - c->Tlb.Memory) >> Pfn.Shift);
 }
 
 /// <summary>The first operand of INVPCID.</summary>

@@ -63,7 +63,7 @@ public sealed unsafe class PhysicalMemory : IDisposable
     public void DropCode(Pfn frame)
     {
         if (Volatile.Read(ref Code[frame.Value]) != (byte)CodeState.None)
-            CodeFrames?.Invalidate(null, frame);
+            CodeFrames?.Invalidate(null, frame, frame);
     }
 
     /// <summary>Gives the frames' memory back to the host; they read as zeros afterwards.</summary>

@@ -258,7 +258,7 @@ internal static unsafe class Tlb
         var host = c->Tlb.Memory + physical;
         var entry = c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
         entry->ReadTag = page;
-        entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, physical >> Pfn.Shift) ? page : FrontEntry.NoTag;
+        entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)) ? page : FrontEntry.NoTag;
         entry->ExecuteTag = (data & TlbEntry.Executable) != 0 ? page : FrontEntry.NoTag;
         entry->Addend = (nint)host - (nint)page;
         c->Tlb.FrontSeen = true;

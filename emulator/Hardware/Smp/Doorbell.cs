@@ -10,12 +10,14 @@ internal sealed class Doorbell
     private readonly object _gate = new();
     private int _state;
 
-    public void Ring()
+    /// <returns>Whether somebody was parked.</returns>
+    public bool Ring()
     {
         if (Interlocked.Exchange(ref _state, Rung) != Parked)
-            return;
+            return false;
         lock (_gate)
             Monitor.Pulse(_gate);
+        return true;
     }
 
     public void Wait()
