@@ -44,6 +44,9 @@ public sealed record ExitStatus(ExitReason Reason, int Code = 0, int Signal = 0)
 
     /// <summary>For <see cref="ExitReason.NotStarted"/>: the error number that execve would give.</summary>
     public int Errno { get; init; }
+
+    /// <summary>For <see cref="ExitReason.InternalError"/>: what went wrong, for whoever mends it.</summary>
+    public Exception? Failure { get; init; }
 }
 
 /// <summary>What is known of the instruction at which a fatal signal arose.</summary>

@@ -1,10 +1,10 @@
-using Emulator.Hardware.Memory;
 using Emulator.Hardware;
-using Emulator.Hardware.Smp;
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Host;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Futexes;
 using Emulator.Kernel.Tasks.Scheduling;
 
 namespace Emulator.Kernel;
@@ -23,13 +23,19 @@ public sealed partial class Machine : IDisposable
         if (options.Vcpus is < 1 or > MachineOptions.MaxVcpus)
             throw new ArgumentOutOfRangeException(nameof(options), $"a machine has 1 to {MachineOptions.MaxVcpus} vCPUs");
         Options = options;
-        Clock = options.Deterministic ? new VirtualClock() : new HostClock();
+        var virtualClock = options.Deterministic ? new VirtualClock() : null;
+        Clock = virtualClock is null ? new HostClock() : virtualClock;
+        Random = options.Deterministic ? new RandomSource(options.Seed) : RandomSource.FromHost();
+        Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb, options.Cpu);
+        if (virtualClock is not null)
+            Platform.ReadTimestamp = () => (ulong)virtualClock.MonotonicNs;
+        MemorySystem = new MemorySystem(Platform);
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();
-        Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb);
-        MemorySystem = new MemorySystem(Platform);
-        Scheduler = new ParallelScheduler(this);
+        Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
+        Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };
+        Processes.Add(Init);
     }
 
     public MachineOptions Options { get; }
@@ -39,12 +45,13 @@ public sealed partial class Machine : IDisposable
 
     public PhysicalMemory Memory => Platform.Memory;
 
-    /// <summary>Frames, TLB shootdown and what else the address spaces share.</summary>
     public MemorySystem MemorySystem { get; }
 
     public PageAllocator Pages => MemorySystem.Pages;
 
     public Clock Clock { get; }
+
+    public RandomSource Random { get; }
 
     public TimerQueue Timers { get; }
 
@@ -54,24 +61,70 @@ public sealed partial class Machine : IDisposable
 
     public ProcessTable Processes { get; } = new();
 
+    /// <summary>Process 1: the kernel's own, with no thread. It adopts orphans and collects them at once.</summary>
+    public Process Init { get; }
+
+    /// <summary>The process of the program that <see cref="Run"/> was given.</summary>
+    public Process? Main { get; private set; }
+
     public HostPoller HostPoller { get; }
+
+    internal FutexTable Futexes { get; } = new();
 
     internal HostThreads HostThreads { get; }
 
-    /// <summary>Ends the run from outside or from a task, with the first reason given.</summary>
+    /// <summary>Runs a program to its end; once in a machine's life.</summary>
+    /// <param name="hostProgram">Host path of the program.</param>
+    /// <param name="argv">argv[0] and what follows.</param>
+    /// <param name="envp">NAME=VALUE strings.</param>
+    public ExitStatus Run(string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp)
+    {
+        Task first = CreateFirstTask();
+        Main = first.Process;
+        Scheduler.Start(first, () => first.Main(() => LoadFirst(first, hostProgram, argv, envp)));
+        ExitStatus status = WaitForEnd();
+        StopTasks();
+        HostThreads.Stop();
+        return status;
+    }
+
+    private ExitStatus WaitForEnd()
+    {
+        long timeout = Options.Timeout is { } t ? (long)t.TotalMilliseconds : System.Threading.Timeout.Infinite;
+        long start = Environment.TickCount64;
+        lock (_ended)
+        {
+            while (_status is null)
+            {
+                long left = timeout < 0 ? timeout : Math.Max(0, timeout - (Environment.TickCount64 - start));
+                if (!Monitor.Wait(_ended, (int)Math.Min(left, int.MaxValue)) && _status is null && timeout >= 0 && Environment.TickCount64 - start >= timeout)
+                    _status = new ExitStatus(ExitReason.TimedOut);
+            }
+            return _status;
+        }
+    }
+
+    /// <summary>Ends the run from outside or from a task; the first reason given counts.</summary>
     internal void StopFor(ExitReason reason, string? message = null) => End(new ExitStatus(reason) { Message = message });
 
     private void End(ExitStatus status)
     {
         lock (_ended)
         {
-            _status ??= status;
+            if (_status is not null)
+                return;
+            _status = status;
             Monitor.PulseAll(_ended);
         }
+        // At once and on this thread: a deterministic machine must not run on until somebody else notices.
+        StopTasks();
     }
+
+    private void StopTasks() => Scheduler.Stop(Processes.AllTasks());
 
     public void Dispose()
     {
+        StopFor(ExitReason.Stopped);
         HostThreads.Stop();
         HostPoller.Dispose();
         MemorySystem.Dispose();

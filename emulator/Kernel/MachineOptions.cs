@@ -20,6 +20,9 @@ public sealed record MachineOptions
 
     public TlbGeometry Tlb { get; init; } = TlbGeometry.Default;
 
+    /// <summary>The instruction-set extensions that the vCPUs have.</summary>
+    public CpuFeatures Cpu { get; init; } = CpuFeatures.Max;
+
     /// <summary>One permit for the whole machine and a seed that decides every choice: the same seed gives the same run.</summary>
     public bool Deterministic { get; init; }
 

@@ -4,6 +4,12 @@ namespace Emulator.Kernel.Files
     public sealed partial class Vfs
     {
         public string PathName(Path path) => "/";
+
+        internal (FdTable Files, FsContext Fs) CreateFirst(Task task) => (new FdTable(), new FsContext(default, default));
+
+        internal void OnSessionLeaderExit(Task task)
+        {
+        }
     }
 }
 
@@ -12,5 +18,14 @@ namespace Emulator.Kernel
     public sealed partial class Machine
     {
         public Emulator.Kernel.Files.Vfs Vfs { get; } = new();
+    }
+
+    internal static class Exec
+    {
+        internal static long First(Task task, string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp, out string? message)
+        {
+            message = null;
+            return -Errno.ENOEXEC;
+        }
     }
 }

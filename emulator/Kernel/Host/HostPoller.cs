@@ -75,8 +75,8 @@ public sealed unsafe partial class HostPoller : IDisposable
         _ = write(_wakeUp, &one, sizeof(ulong));
     }
 
-    /// <summary>Waits once, at most <paramref name="timeoutNs"/>, and wakes the queues whose descriptors are ready.</summary>
-    internal void WaitOnce(long timeoutNs)
+    /// <summary>Waits once, at most <paramref name="timeoutNs"/>, and wakes the queues whose descriptors are ready. False: the time is up.</summary>
+    internal bool WaitOnce(long timeoutNs)
     {
         (int Fd, short Events, WaitQueue Queue)[] armed;
         lock (_lock)
@@ -89,7 +89,7 @@ public sealed unsafe partial class HostPoller : IDisposable
         fixed (PollFd* p = fds)
         {
             if (ppoll(p, (nuint)fds.Length, timeoutNs == Clock.Never ? null : &timeout, null) <= 0)
-                return;
+                return false;
         }
         if (fds[0].ReturnedEvents != 0)
         {
@@ -104,6 +104,7 @@ public sealed unsafe partial class HostPoller : IDisposable
                 _armed.Remove(armed[i]);
             armed[i].Queue.WakeAll();
         }
+        return true;
     }
 
     private void EnsureThread()

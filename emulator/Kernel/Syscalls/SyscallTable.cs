@@ -5,7 +5,17 @@ public sealed class SyscallTable
 {
     private static readonly SyscallDefinition[][] Families =
     [
-        // One line for each family file in this folder.
+        CloneSyscalls.Table,
+        ExecSyscalls.Table,
+        FutexSyscalls.Table,
+        IdentitySyscalls.Table,
+        LimitSyscalls.Table,
+        SchedulingSyscalls.Table,
+        SignalSyscalls.Table,
+        SystemSyscalls.Table,
+        TimeSyscalls.Table,
+        TimerSyscalls.Table,
+        WaitSyscalls.Table,
     ];
 
     private static readonly SyscallDefinition?[] ByNumber = Build();

@@ -3,12 +3,13 @@ namespace Emulator.Kernel.Tasks;
 /// <summary>All processes and tasks of a machine by number.</summary>
 public sealed class ProcessTable
 {
+    internal const int InitPid = 1;
     private const int FirstPid = 2;
     internal const int PidMax = 1 << 22;
 
     private readonly SortedDictionary<int, Task> _tasks = [];
     private readonly SortedDictionary<int, Process> _processes = [];
-    private int _next = FirstPid;
+    private int _next = InitPid;
 
     /// <summary>Guards the process tree, groups and sessions, and this table: a leaf lock.</summary>
     public Lock Lock { get; } = new();
@@ -41,11 +42,46 @@ public sealed class ProcessTable
             return [.. _processes.Values];
     }
 
+    internal Task[] AllTasks()
+    {
+        lock (Lock)
+            return [.. _tasks.Values];
+    }
+
     /// <summary>The processes of a group, in the order of their numbers.</summary>
     public Process[] InGroup(int group)
     {
         lock (Lock)
             return [.. _processes.Values.Where(p => p.ProcessGroup == group)];
+    }
+
+    /// <summary>No member has a parent in another group of the same session: nobody could continue it (kernel/exit.c:will_become_orphaned_pgrp).</summary>
+    internal bool IsOrphanedGroup(int group)
+    {
+        lock (Lock)
+        {
+            foreach (Process p in _processes.Values)
+            {
+                if (p.ProcessGroup != group || p.IsZombie || p.Parent is not { } parent)
+                    continue;
+                if (parent.Pid != InitPid && parent.ProcessGroup != group && parent.Session == p.Session)
+                    return false;
+            }
+            return true;
+        }
+    }
+
+    /// <summary>Stopped members of a group that has become an orphan get SIGHUP and SIGCONT.</summary>
+    internal void HangUpIfNewlyOrphaned(int group)
+    {
+        Process[] members = InGroup(group);
+        if (!members.Any(p => p.StopSignal != 0 && !p.IsZombie) || !IsOrphanedGroup(group))
+            return;
+        foreach (Process p in members)
+        {
+            p.Send(new SignalInfo(Signal.SIGHUP, SignalInfo.SI_KERNEL));
+            p.Send(new SignalInfo(Signal.SIGCONT, SignalInfo.SI_KERNEL));
+        }
     }
 
     internal int AllocatePid()

@@ -112,19 +112,39 @@ public abstract class Scheduler
         SchedulingState s = task.Scheduling;
         s.NeedsReschedule = false;
         int vacated;
+        bool moved;
         lock (Lock)
         {
             vacated = s.Assigned;
-            if (FirstFor(vacated) is null && s.Affinity.Contains(vacated))
-            {
+            moved = FirstFor(vacated) is not null || !s.Affinity.Contains(vacated);
+            if (moved)
+                MakeRunnable(task);
+            else
                 s.SliceStart = Machine.Clock.MonotonicNs;
-                return;
-            }
-            s.State = RunState.Runnable;
-            _runQueue.AddLast(task);
         }
-        s.InvoluntarySwitches++;
-        GiveAway(task, vacated);
+        if (moved)
+        {
+            s.InvoluntarySwitches++;
+            GiveAway(task, vacated);
+        }
+        else
+        {
+            OnNobodyWaits(task);
+        }
+    }
+
+    /// <summary>Takes effect when the task next gets a vCPU; the caller of sched_setaffinity yields.</summary>
+    internal void SetAffinity(Task task, in CpuSet affinity)
+    {
+        lock (Lock)
+        {
+            task.Scheduling.Affinity = affinity;
+            if (task.Scheduling.State == RunState.Running && !affinity.Contains(task.Scheduling.Assigned))
+            {
+                task.Scheduling.NeedsReschedule = true;
+                Machine.Platform.Vcpus[task.Scheduling.Assigned].RequestAttention();
+            }
+        }
     }
 
     /// <summary>Ends a task's life with the scheduler; called on its own thread, which goes back to the pool afterwards.</summary>
@@ -184,6 +204,11 @@ public abstract class Scheduler
 
     /// <summary>The caller's thread has given its vCPU away and is about to park or to end.</summary>
     private protected abstract void AfterRelease();
+
+    /// <summary>A task yielded, but no other one waits for its vCPU.</summary>
+    private protected virtual void OnNobodyWaits(Task task)
+    {
+    }
 
     /// <summary>A task joined the run queue and found no vCPU. Called with the lock held.</summary>
     private protected abstract void OnQueued();
@@ -258,6 +283,7 @@ public abstract class Scheduler
         Vcpu vcpu = task.Vcpu!;
         Unsafe.CopyBlock(task.SavedRegisters, &vcpu.State->Registers, (uint)sizeof(VcpuRegisters));
         task.Vcpu = null;
+        Machine.MemorySystem.Shootdown.EnterLazy(vcpu);
         vcpu.Leave();
     }
 
@@ -269,7 +295,8 @@ public abstract class Scheduler
         vcpu.Enter();
         Unsafe.CopyBlock(&vcpu.State->Registers, task.SavedRegisters, (uint)sizeof(VcpuRegisters));
         task.Vcpu = vcpu;
-        task.SwitchMm();
+        task.LoadMm();
+        task.ForgetSleep();
     }
 
     private void ThrowIfStopping()

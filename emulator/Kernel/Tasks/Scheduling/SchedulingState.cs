@@ -36,6 +36,9 @@ internal sealed class SchedulingState
     /// <summary>The slice is over and somebody else waits. Written by the tick, read by the task.</summary>
     public volatile bool NeedsReschedule;
 
+    /// <summary>Deterministic machines: instructions left before the task may be switched at an instruction boundary.</summary>
+    public long QuantumLeft;
+
     public CpuSet Affinity = CpuSet.All;
 
     /// <summary>SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, and nice value: kept and reported; all tasks are scheduled alike.</summary>

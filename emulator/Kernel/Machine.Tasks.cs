@@ -1,0 +1,121 @@
+using System.Text;
+using Emulator.Hardware.Cpu;
+using Emulator.Kernel.Files;
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Syscalls;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel;
+
+/// <summary>What the machine does for its tasks: the first one, the last words of the dying, and what uname says.</summary>
+public sealed partial class Machine
+{
+    /// <summary>What uname reports: the kernel whose behaviour is followed.</summary>
+    public const string SystemName = "Linux", HostName = "emulator", Release = "6.1.0-emulator", Version = "#1 SMP Emulator", HardwareName = "x86_64";
+
+    /// <summary>Each task is a host thread.</summary>
+    internal const int MaxTasks = 30_000;
+
+    private long _syscalls;
+    private readonly Lock _unknownLock = new();
+    private readonly SortedDictionary<ulong, long> _unknown = [];
+
+    /// <summary>System calls made so far.</summary>
+    public long SyscallCount => Volatile.Read(ref _syscalls);
+
+    /// <summary>System calls that are not implemented, with how often each was made.</summary>
+    public IReadOnlyDictionary<ulong, long> UnknownSyscalls
+    {
+        get
+        {
+            lock (_unknownLock)
+                return new SortedDictionary<ulong, long>(_unknown);
+        }
+    }
+
+    /// <summary>Bytes of memory that no frame in use takes.</summary>
+    internal ulong FreeMemoryBytes => (Memory.FrameCount - (ulong)Pages.UsedFrames) << 12;
+
+    internal void CountSyscall() => Interlocked.Increment(ref _syscalls);
+
+    internal long UnknownSyscall(Task task, ulong number)
+    {
+        lock (_unknownLock)
+            _unknown[number] = _unknown.GetValueOrDefault(number) + 1;
+        if (Options.FailOnUnsupported)
+            StopFor(ExitReason.Unsupported, $"{task}: system call {SyscallNames.Of(number)} ({number}) is not implemented");
+        return -Errno.ENOSYS;
+    }
+
+    private Task CreateFirstTask()
+    {
+        int pid = Processes.AllocatePid();
+        var process = new Process(this, pid, Init) { ProcessGroup = pid, Session = pid, StartNs = Clock.MonotonicNs };
+        var task = new Task(this, process, pid);
+        process.Threads.Add(task);
+        Init.Children.Add(process);
+        Processes.Add(process);
+        Processes.Add(task);
+        return task;
+    }
+
+    private void LoadFirst(Task task, string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp)
+    {
+        (task.Files, task.Fs) = Vfs.CreateFirst(task);
+        long error = Exec.First(task, hostProgram, argv, envp, out string? message);
+        if (error == 0)
+            return;
+        End(new ExitStatus(ExitReason.NotStarted) { Errno = (int)-error, Message = message });
+        task.ExitRequested = WaitStatus.Exited(127);
+    }
+
+    /// <summary>A process has ended; with the first one ends the machine.</summary>
+    internal void OnProcessEnded(Process process)
+    {
+        if (process != Main)
+            return;
+        int signal = WaitStatus.Signal(process.WaitStatus);
+        End(signal == 0
+            ? new ExitStatus(ExitReason.Exited, WaitStatus.ExitCode(process.WaitStatus))
+            : new ExitStatus(ExitReason.Signaled, 128 + signal, signal) { Crash = process.Crash });
+    }
+
+    /// <summary>Keeps what is known of a fatal signal for the report.</summary>
+    internal unsafe void RecordCrash(Task task, SignalInfo info)
+    {
+        VcpuRegisters registers = *task.Registers;
+        byte[] code = new byte[15];
+        int length = task.Mm.ReadMemory(task, registers.Rip, code);
+        ulong at = info.Vector == 14 ? info.Address : registers.Rip;
+        task.Process.Crash = new CrashReport
+        {
+            Pid = task.Process.Pid,
+            Tid = task.Tid,
+            Command = task.Comm,
+            Signal = info.Number,
+            SignalCode = info.Code,
+            Vector = info.Vector,
+            ErrorCode = info.ErrorCode,
+            FaultAddress = at,
+            Registers = registers,
+            InstructionBytes = code[..length],
+            Program = task.Process.ExecutablePath,
+        };
+    }
+
+    /// <summary>A fault of the emulator: the run ends with a report instead of an exception.</summary>
+    internal void Fail(Task task, Exception e) =>
+        End(new ExitStatus(ExitReason.InternalError) { Message = $"{task}: {e.GetType().Name}: {e.Message}", Failure = e });
+
+    /// <summary>Runs a full fence on every vCPU and waits for all (membarrier).</summary>
+    internal void BarrierOnAllVcpus(Task task) => Platform.InterProcessor.Call(task.Vcpu, Platform.AllVcpus, FenceRequest.Instance);
+
+    internal void OnSessionLeaderExit(Task last) => Vfs.OnSessionLeaderExit(last);
+
+    private sealed class FenceRequest : Hardware.Smp.IpiRequest
+    {
+        public static readonly FenceRequest Instance = new();
+
+        public override void Serve(Hardware.Smp.Vcpu target) => Interlocked.MemoryBarrier();
+    }
+}

@@ -1,0 +1,85 @@
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Futexes;
+
+namespace Emulator.Kernel.Syscalls;
+
+/// <summary>futex (kernel/futex/syscalls.c).</summary>
+internal static class FutexSyscalls
+{
+    private const int WAIT = 0, WAKE = 1, FD = 2, REQUEUE = 3, CMP_REQUEUE = 4, WAKE_OP = 5, LOCK_PI = 6, UNLOCK_PI = 7, TRYLOCK_PI = 8, WAIT_BITSET = 9,
+        WAKE_BITSET = 10, LOCK_PI2 = 13, PRIVATE = 128, CLOCK_REALTIME = 256;
+
+    internal static readonly SyscallDefinition[] Table =
+    [
+        new(202, "futex", "ptr,futexop,uint,timespec,ptr,hex", Futex),
+    ];
+
+    private static long Futex(Task t, in SyscallArgs a)
+    {
+        int op = (int)a.A1;
+        int command = op & ~(PRIVATE | CLOCK_REALTIME);
+        bool shared = (op & PRIVATE) == 0;
+        FutexTable futexes = t.Machine.Futexes;
+        if ((op & CLOCK_REALTIME) != 0 && command is not (WAIT or WAIT_BITSET or LOCK_PI2))
+            return -Errno.ENOSYS;
+        long deadline = Clock.Never;
+        if (command is WAIT or WAIT_BITSET or LOCK_PI or LOCK_PI2 && a.A3 != 0)
+        {
+            long error = ReadDeadline(t, a.A3, relative: command == WAIT, realtime: command == LOCK_PI || (op & CLOCK_REALTIME) != 0, out deadline);
+            if (error != 0)
+                return error;
+        }
+        uint value = (uint)a.A2;
+        int value2 = (int)a.A3;
+        switch (command)
+        {
+            case WAIT:
+            case WAIT_BITSET:
+                return Wait(t, a.A0, value, command == WAIT ? uint.MaxValue : (uint)a.A5, shared, deadline);
+            case WAKE:
+                return futexes.Wake(t, a.A0, (int)value, shared);
+            case WAKE_BITSET:
+                return futexes.Wake(t, a.A0, (int)value, shared, (uint)a.A5);
+            case REQUEUE:
+                return futexes.Requeue(t, a.A0, a.A4, (int)value, value2, null, shared);
+            case CMP_REQUEUE:
+                return futexes.Requeue(t, a.A0, a.A4, (int)value, value2, (uint)a.A5, shared);
+            case WAKE_OP:
+                return futexes.WakeOp(t, a.A0, a.A4, (int)value, value2, (uint)a.A5, shared);
+            case LOCK_PI:
+            case LOCK_PI2:
+                return futexes.LockPi(t, a.A0, shared, deadline, tryOnly: false);
+            case TRYLOCK_PI:
+                return futexes.LockPi(t, a.A0, shared, Clock.Never, tryOnly: true);
+            case UNLOCK_PI:
+                return futexes.UnlockPi(t, a.A0, shared);
+            default:
+                return -Errno.ENOSYS;
+        }
+    }
+
+    /// <summary>An interrupted wait with a time-out is continued by restart_syscall, for its time-out counts from the first call.</summary>
+    private static long Wait(Task t, ulong address, uint value, uint bitset, bool shared, long deadline)
+    {
+        long result = t.Machine.Futexes.Wait(t, address, value, bitset, shared, deadline);
+        if (result != -Errno.ERESTARTSYS || deadline == Clock.Never)
+            return result;
+        t.RestartBlock = task => Wait(task, address, value, bitset, shared, deadline);
+        return -Errno.ERESTART_RESTARTBLOCK;
+    }
+
+    private static long ReadDeadline(Task t, ulong address, bool relative, bool realtime, out long deadline)
+    {
+        deadline = Clock.Never;
+        if (!t.TryRead(address, out Timespec time))
+            return -Errno.EFAULT;
+        if (!time.IsValid)
+            return -Errno.EINVAL;
+        Clock clock = t.Machine.Clock;
+        deadline = relative ? Deadline.After(clock.MonotonicNs, time.ToNs())
+            : realtime && time.ToNs() != Clock.Never ? Math.Max(0, time.ToNs() - clock.RealtimeOffsetNs)
+            : time.ToNs();
+        return 0;
+    }
+}

@@ -1,0 +1,148 @@
+namespace Emulator.Kernel.Tasks;
+
+/// <summary>The end of a process: orphans, the parent's notice, the zombie (kernel/exit.c:exit_notify).</summary>
+public sealed partial class Process
+{
+    internal WaitQueue ThreadGone { get; } = new();
+
+    internal int LeaderStatus { get; set; }
+
+    /// <summary>The signal that the parent gets: SIGCHLD, or what clone was given; 0 for none.</summary>
+    internal int ExitSignal { get; set; } = Signal.SIGCHLD;
+
+    /// <summary>PR_SET_PDEATHSIG: sent to this process when its parent ends.</summary>
+    internal int ParentDeathSignal { get; set; }
+
+    internal CrashReport? Crash { get; set; }
+
+    internal long ExitedUserNs { get; set; }
+
+    internal long ExitedSystemNs { get; set; }
+
+    /// <summary>Times of children that have been waited for.</summary>
+    internal long ChildrenUserNs { get; set; }
+
+    internal long ChildrenSystemNs { get; set; }
+
+    /// <summary>Called by the last thread.</summary>
+    internal void Finish(Task last)
+    {
+        Timers.CancelAll();
+        WaitStatus = IsExiting ? GroupExitStatus : LeaderStatus;
+        ProcessTable table = Machine.Processes;
+        HashSet<int> groupsToCheck = [];
+        List<Process> orphans;
+        Process heir;
+        lock (table.Lock)
+        {
+            heir = FindHeir();
+            orphans = [.. Children];
+            foreach (Process child in orphans)
+            {
+                child.Parent = heir;
+                heir.Children.Add(child);
+                if (child.ProcessGroup != ProcessGroup && child.Session == Session)
+                    groupsToCheck.Add(child.ProcessGroup);
+            }
+            Children.Clear();
+            groupsToCheck.Add(ProcessGroup);
+        }
+        foreach (Process child in orphans)
+        {
+            if (child.ParentDeathSignal != 0)
+                child.Send(new SignalInfo(child.ParentDeathSignal, SignalInfo.SI_USER) { Pid = Pid, Uid = (int)Credentials.UserId });
+            if (child.IsZombie)
+                child.AnnounceEnd();
+        }
+        if (IsSessionLeader)
+            Machine.OnSessionLeaderExit(last);
+        last.Fs = null!;
+        AnnounceEnd();
+        foreach (int group in groupsToCheck)
+            table.HangUpIfNewlyOrphaned(group);
+        Machine.OnProcessEnded(this);
+    }
+
+    /// <summary>The nearest ancestor that asked for orphans, else init (kernel/exit.c:find_new_reaper).</summary>
+    private Process FindHeir()
+    {
+        for (Process? p = Parent; p is not null; p = p.Parent)
+            if (p.IsChildSubreaper && !p.IsExiting && !p.IsZombie)
+                return p;
+        return Machine.Init;
+    }
+
+    /// <summary>Becomes a zombie and tells the parent; or vanishes, if the parent does not care.</summary>
+    private void AnnounceEnd()
+    {
+        Process parent;
+        bool reaped;
+        lock (Machine.Processes.Lock)
+        {
+            parent = Parent!;
+            SignalAction action = parent.Actions[Signal.SIGCHLD];
+            reaped = parent == Machine.Init
+                || (ExitSignal == Signal.SIGCHLD && (action.Handler == SignalAction.Ignore || action.Has(SignalAction.SA_NOCLDWAIT)));
+            IsZombie = true;
+            if (reaped)
+                Reap();
+        }
+        SignalArrived.WakeAll();
+        if (ExitSignal != 0 && parent != Machine.Init)
+        {
+            int signal = Tasks.WaitStatus.Signal(WaitStatus);
+            int code = signal == 0 ? SignalInfo.CLD_EXITED : (WaitStatus & Tasks.WaitStatus.CoreFlag) != 0 ? SignalInfo.CLD_DUMPED : SignalInfo.CLD_KILLED;
+            if (!(reaped && parent.Actions[Signal.SIGCHLD].Handler == SignalAction.Ignore))
+            {
+                parent.Send(new SignalInfo(ExitSignal, code)
+                {
+                    Pid = Pid,
+                    Uid = (int)Credentials.UserId,
+                    Status = signal == 0 ? Tasks.WaitStatus.ExitCode(WaitStatus) : signal,
+                    UserTime = UserNs / (Clock.Second / 100),
+                    SystemTime = SystemNs / (Clock.Second / 100),
+                });
+            }
+        }
+        parent.ChildEvents.WakeAll();
+    }
+
+    /// <summary>Takes the process out of the world; its times go to the parent. Called with the table's lock held.</summary>
+    internal void Reap()
+    {
+        Process parent = Parent!;
+        parent.Children.Remove(this);
+        parent.ChildrenUserNs += UserNs + ChildrenUserNs;
+        parent.ChildrenSystemNs += SystemNs + ChildrenSystemNs;
+        Machine.Processes.Remove(this);
+    }
+
+    /// <summary>Processor time of all threads, those that have exited included.</summary>
+    public long UserNs
+    {
+        get
+        {
+            lock (SignalLock)
+            {
+                long ns = ExitedUserNs;
+                foreach (Task t in Threads)
+                    ns += t.Scheduling.UserNs;
+                return ns;
+            }
+        }
+    }
+
+    public long SystemNs
+    {
+        get
+        {
+            lock (SignalLock)
+            {
+                long ns = ExitedSystemNs;
+                foreach (Task t in Threads)
+                    ns += t.Scheduling.SystemNs;
+                return ns;
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace Emulator.Kernel.Tasks;
+
+/// <summary>What prctl and others set of a task, its time accounts, and the loading of its address space.</summary>
+public sealed partial class Task
+{
+    /// <summary>TASK_COMM_LEN without the terminating zero.</summary>
+    internal const int CommMaximum = 15;
+
+    internal const long DefaultTimerSlackNs = 50_000;
+
+    internal bool NoNewPrivileges { get; set; }
+
+    internal long TimerSlackNs { get; set; } = DefaultTimerSlackNs;
+
+    /// <summary>Sets the name shown in /proc/PID/comm: at most 15 bytes, kept byte for byte.</summary>
+    internal void SetComm(ReadOnlySpan<byte> name) => Comm = Encoding.Latin1.GetString(name[..Math.Min(name.Length, CommMaximum)]);
+
+    /// <summary>Adds the time since the kernel was entered to the task's account.</summary>
+    internal void AccountSystemTime()
+    {
+        long now = Stopwatch.GetTimestamp();
+        Scheduling.SystemNs += Nanoseconds(now - _lastSwitch);
+        _lastSwitch = now;
+    }
+
+    /// <summary>Makes the vCPU use this task's address space.</summary>
+    internal void LoadMm()
+    {
+        if (Mm is not null)
+            Machine.MemorySystem.Shootdown.SwitchMm(Vcpu!, Mm);
+    }
+
+    /// <summary>Replaces the address space (execve); the old one is returned to be dropped.</summary>
+    internal Memory.Mm? ReplaceMm(Memory.Mm mm)
+    {
+        Memory.Mm? old = Mm;
+        Mm = mm;
+        LoadMm();
+        return old;
+    }
+
+    /// <summary>Leaves the address space for the kernel's own.</summary>
+    private void DropMm()
+    {
+        Mm = null!;
+        Machine.MemorySystem.Shootdown.SwitchToKernel(Vcpu!);
+    }
+}

@@ -1,0 +1,125 @@
+using System.Diagnostics;
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Smp;
+using Emulator.Kernel.Syscalls;
+using Emulator.Kernel.Tasks.Scheduling;
+
+namespace Emulator.Kernel.Tasks;
+
+/// <summary>The life of a task on its host thread: guest code, and the kernel's answer to whatever ended it.</summary>
+public sealed unsafe partial class Task
+{
+    /// <summary>The number of the system call being carried out, or -1: tells the signal code whether there is a call to restart.</summary>
+    internal long SyscallNumber { get; set; } = -1;
+
+    /// <summary>What restart_syscall continues, when a call with a relative time-out was interrupted.</summary>
+    internal Func<Task, long>? RestartBlock { get; set; }
+
+    /// <summary>Set by exit: the wait status with which this thread ends at the end of the call.</summary>
+    internal int? ExitRequested { get; set; }
+
+    /// <summary>The call replaced all registers (execve, rt_sigreturn): its result is not written to RAX.</summary>
+    internal bool KeepRegisters { get; set; }
+
+    /// <summary>The root of a task's host thread; it ends when the task has exited.</summary>
+    internal void Main(Action? prepare)
+    {
+        try
+        {
+            prepare?.Invoke();
+            Loop();
+            Exit(ExitRequested ?? Process.GroupExitStatus);
+        }
+        catch (TaskKilledException)
+        {
+            Abandon();
+        }
+#pragma warning disable CA1031 // The root of the thread: whatever comes here is a fault of ours, and must end the run with a report instead of the process.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            Machine.Fail(this, e);
+            Abandon();
+        }
+    }
+
+    private void Loop()
+    {
+        while (ExitRequested is null)
+        {
+            if (Machine.Scheduler.IsStopping)
+                throw new TaskKilledException();
+            if ((SignalPending || SyscallNumber >= 0) && SignalDelivery.Run(this))
+                return;
+            switch (RunGuest())
+            {
+                case VcpuExit.Syscall:
+                    SystemCall();
+                    break;
+                case VcpuExit.Exception:
+                    Exceptions.Handle(this);
+                    break;
+                default:
+                    Vcpu!.TakeAttention();
+                    break;
+            }
+            Machine.Scheduler.OnAttention(this);
+        }
+    }
+
+    private VcpuExit RunGuest()
+    {
+        Vcpu vcpu = Vcpu!;
+        SchedulingState s = Scheduling;
+        long quantum = Machine.Scheduler.Quantum(this);
+        long start = Stopwatch.GetTimestamp();
+        s.SystemNs += Nanoseconds(start - _lastSwitch);
+        vcpu.State->Budget = quantum;
+        VcpuExit exit = vcpu.Run();
+        long executed = quantum - vcpu.State->Budget;
+        _lastSwitch = Stopwatch.GetTimestamp();
+        s.UserNs += Nanoseconds(_lastSwitch - start);
+        Machine.Scheduler.Executed(this, executed);
+        return exit;
+    }
+
+    private long _lastSwitch = Stopwatch.GetTimestamp();
+
+    private static long Nanoseconds(long ticks) => Stopwatch.Frequency == Clock.Second ? ticks : (long)(ticks * ((double)Clock.Second / Stopwatch.Frequency));
+
+    /// <summary>Time asleep is nobody's time.</summary>
+    internal void ForgetSleep() => _lastSwitch = Stopwatch.GetTimestamp();
+
+    private void SystemCall()
+    {
+        VcpuRegisters* r = Registers;
+        ulong number = r->Gpr[VcpuRegisters.Rax];
+        SyscallArgs args = SyscallArgs.From(r);
+        SyscallNumber = (long)number;
+        KeepRegisters = false;
+        long result = Dispatch(number, args);
+        if (!KeepRegisters)
+            Registers->Gpr[VcpuRegisters.Rax] = (ulong)result;
+        // Only a call that a signal ended may hand its temporary mask on to the handler's frame.
+        bool interrupted = result is -Errno.EINTR or (<= -Errno.ERESTARTSYS and >= -Errno.ERESTART_RESTARTBLOCK);
+        if (!interrupted)
+        {
+            RestoreMask();
+            SyscallNumber = -1;
+        }
+        if (KeepRegisters)
+            SyscallNumber = -1;
+    }
+
+    private long Dispatch(ulong number, in SyscallArgs args)
+    {
+        // The upper half of EAX is ignored (do_syscall_64 takes an int), so is a sign-extended number no call.
+        SyscallDefinition? definition = Machine.Syscalls[number];
+        ISyscallTracer? tracer = Machine.Options.Trace;
+        tracer?.Enter(this, number, definition, args);
+        Machine.CountSyscall();
+        long result = definition is null ? Machine.UnknownSyscall(this, number) : definition.Handler(this, args);
+        tracer?.Leave(this, number, definition, args, result);
+        return result;
+    }
+}
