@@ -57,6 +57,7 @@ public sealed unsafe partial class Vcpu : IDisposable
         Mmu.Configure(State, PagingControls.Linux);
         State->CodeEpoch = long.MaxValue;
         State->WideExchange = platform.HostCode.WideExchange;
+        State->ExchangeMxcsr = platform.HostCode.ExchangeMxcsr;
         _interpreter = new Interpreter(this, platform);
     }
 

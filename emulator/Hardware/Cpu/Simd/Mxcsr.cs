@@ -11,6 +11,7 @@ internal static class Mxcsr
     /// <summary>From the flags to their masks.</summary>
     public const int MaskShift = 7;
     public const uint Masks = Flags << MaskShift;
+    public const uint UnderflowMask = Underflow << MaskShift, PrecisionMask = Precision << MaskShift;
     public const int RoundingShift = 13;
     public const uint Rounding = 3 << RoundingShift;
     public const uint FlushToZero = 1 << 15;
