@@ -48,6 +48,39 @@ internal sealed unsafe class MmuAccessTests
     }
 
     [Test]
+    public void The_jump_cache_loses_a_page_with_its_translation([Values] bool byUpgrade)
+    {
+        using var guest = new GuestTables();
+        guest.Map(Page, new Pfn(100), Pte.Present | Pte.User);
+        Assert.That(Mmu.FetchTranslate(guest.State, Page + 0x123, out _));
+        var jump = JumpCache.Slot(guest.State, Page + 0x123);
+        jump->Rip = Page + 0x123;
+        guest.Map(Page, new Pfn(101));
+        if (byUpgrade)
+            GuestTables.Touch(guest.State, Page, Access.Write);
+        else
+            Mmu.InvalidatePage(guest.State, Page);
+        Assert.That(jump->Rip, Is.Not.EqualTo(Page + 0x123));
+    }
+
+    [Test]
+    public void The_jump_cache_loses_a_page_when_both_levels_have_evicted_it()
+    {
+        using var guest = new GuestTables(geometry: new TlbGeometry(new TlbLevel(4, 4), new TlbLevel(8, 8)));
+        for (ulong page = 0; page < 16; page++)
+            guest.Map(Page + page * 0x1000, new Pfn(100 + page));
+        Assert.That(Mmu.FetchTranslate(guest.State, Page, out _));
+        var jump = JumpCache.Slot(guest.State, Page);
+        jump->Rip = Page;
+        for (ulong page = 1; page <= 8; page++)
+        {
+            Assert.That(jump->Rip, Is.EqualTo(Page), $"before the fill number {page}");
+            GuestTables.Touch(guest.State, Page + page * 0x1000, Access.Read);
+        }
+        Assert.That(jump->Rip, Is.Not.EqualTo(Page));
+    }
+
+    [Test]
     public void The_dirty_flag_is_set_by_the_first_store_through_a_clean_entry_only()
     {
         using var guest = new GuestTables();

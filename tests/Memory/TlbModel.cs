@@ -69,13 +69,16 @@ internal sealed class TlbModel(int sets1, int ways1, int sets1Large, int sets2, 
         var first = Look(_small, address, 0) ?? Look(_large, address, 1);
         if (first is not null && Allows(first))
             return FrameOf(first);
+        bool upgrade = first is not null;
         if (first is null)
         {
             Misses1++;
             var second = Look(_second, address, 0) ?? Look(_second, address, 1);
             if (second is null)
                 Misses2++;
-            else if (Allows(second))
+            else
+                upgrade = true;
+            if (second is not null && Allows(second))
             {
                 LevelFor(second.SizeClass).Fill(second, Context);
                 return FrameOf(second);
@@ -88,6 +91,8 @@ internal sealed class TlbModel(int sets1, int ways1, int sets1Large, int sets2, 
             RemovePage(address, Context, global: true);
             return null;
         }
+        if (upgrade)
+            RemovePage(address, Context, global: true);
         _second.Fill(walked, Context);
         LevelFor(walked.SizeClass).Fill(walked, Context);
         return FrameOf(walked);

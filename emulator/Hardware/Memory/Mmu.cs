@@ -221,7 +221,7 @@ public static unsafe class Mmu
             t->Counters[Counter.Level1Misses]++;
             var second = Tlb.FindLevel2(t, address);
             if (second is not null && (*second & needed) == needed)
-                return Tlb.FillLevel1(c, address, *second);
+                return TlbEntry.SizeClass(*second) == 0 ? Tlb.Promote(c, address, *second) : Tlb.FillLevel1(c, address, *second);
             found = second is not null;
             if (!found)
                 t->Counters[Counter.Level2Misses]++;
@@ -239,6 +239,9 @@ public static unsafe class Mmu
             c->FaultAddress = address;
             return null;
         }
+        // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
+        if (found)
+            DropPage(c, address);
         Tlb.FillLevel2(c, address, data);
         return Tlb.FillLevel1(c, address, data);
     }

@@ -66,6 +66,7 @@ internal static unsafe class Tlb
     }
 
     /// <summary>As <see cref="FindLevel1"/>, for the second level.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong* FindLevel2(TlbState* t, ulong address)
     {
         if (!t->HasLevel2)
@@ -87,6 +88,19 @@ internal static unsafe class Tlb
         return null;
     }
 
+    /// <summary>Enters a translation of a 4 KiB page, which the second level has and the first does not, in the first level.</summary>
+    /// <returns>Its data word there.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong* Promote(VcpuState* c, ulong address, ulong data)
+    {
+        var t = &c->Tlb;
+        int slot = t->Level1.Add(address, 0, t->Context, (data & TlbEntry.Global) != 0, data,
+            out ulong replaced, out ulong replacedData, ref t->Counters[Counter.Level1Evictions]);
+        if (replaced != 0)
+            LeaveLevel1(c, replaced, replacedData);
+        return (ulong*)Unsafe.AsPointer(ref t->Level1.DataAt(slot));
+    }
+
     /// <summary>Enters a translation in the first level.</summary>
     /// <returns>Its data word there.</returns>
     public static ulong* FillLevel1(VcpuState* c, ulong address, ulong data)
@@ -99,12 +113,19 @@ internal static unsafe class Tlb
         int slot = array.Fill(address, sizeClass, t->Context, (data & TlbEntry.Global) != 0, data,
             out ulong replaced, out ulong replacedData, ref t->Counters[Counter.Level1Evictions]);
         if (replaced != 0)
-        {
-            DropFront(c, replaced);
-            if ((replacedData & TlbEntry.Fetched) != 0)
-                LoseFetched(c, ref t->Level2, replaced);
-        }
+            LeaveLevel1(c, replaced, replacedData);
         return (ulong*)Unsafe.AsPointer(ref array.DataAt(slot));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void LeaveLevel1(VcpuState* c, ulong tag, ulong data)
+    {
+        if (TlbArray.SizeClass(tag) == 0)
+            DropIfInside(FrontOf(c, TlbArray.Address(tag)), TlbArray.Address(tag), Pfn.Size);
+        else
+            DropLargeFromFront(c, tag);
+        if ((data & TlbEntry.Fetched) != 0)
+            LoseFetched(c, ref c->Tlb.Level2, tag);
     }
 
     /// <summary>Enters a translation in the second level.</summary>
@@ -145,20 +166,17 @@ internal static unsafe class Tlb
         c->Tlb.FetchedSeen = false;
     }
 
-    /// <summary>Drops the front's entries that come from the entry with this tag.</summary>
-    private static void DropFront(VcpuState* c, ulong tag)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static FrontEntry* FrontOf(VcpuState* c, ulong address) => c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
+
+    /// <summary>Drops the front's entries that come from the entry of a large page.</summary>
+    private static void DropLargeFromFront(VcpuState* c, ulong tag)
     {
-        ulong address = TlbArray.Address(tag);
-        int sizeClass = TlbArray.SizeClass(tag);
-        if (sizeClass == 0)
-        {
-            DropIfInside(c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1)), address, Pfn.Size);
-            return;
-        }
         for (ulong i = 0; i < FrontEntry.Count; i++)
-            DropIfInside(c->Front + i, address, 1UL << PageTable.Shift(sizeClass));
+            DropIfInside(c->Front + i, TlbArray.Address(tag), 1UL << PageTable.Shift(TlbArray.SizeClass(tag)));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void DropIfInside(FrontEntry* entry, ulong address, ulong size)
     {
         // An entry has at least one right tag; the others are NoTag.
@@ -195,23 +213,25 @@ internal static unsafe class Tlb
     {
         var t = &c->Tlb;
         ulong tag = TlbArray.Tag(address, sizeClass, context);
-        ulong data = 0;
-        ref var first = ref Level1(t, sizeClass);
-        int slot = first.FindExact(tag);
+        ulong fetched = 0;
+        int slot = t->HasLevel2 ? t->Level2.FindExact(tag) : -1;
         if (slot >= 0)
         {
-            data = first.DataAt(slot);
-            first.Free(slot);
-            DropFront(c, tag);
-        }
-        slot = t->HasLevel2 ? t->Level2.FindExact(tag) : -1;
-        if (slot >= 0)
-        {
-            data |= t->Level2.DataAt(slot);
+            fetched = t->Level2.DataAt(slot) & TlbEntry.Fetched;
             t->Level2.Free(slot);
         }
-        if ((data & TlbEntry.Fetched) != 0)
+        ref var first = ref Level1(t, sizeClass);
+        slot = first.FindExact(tag);
+        if (slot >= 0)
+        {
+            ulong data = first.DataAt(slot) | fetched;
+            first.Free(slot);
+            LeaveLevel1(c, tag, data);
+        }
+        else if (fetched != 0)
+        {
             DropJumps(c, tag);
+        }
     }
 
     /// <summary>Drops the entries of one PCID; global ones stay.</summary>
@@ -256,7 +276,7 @@ internal static unsafe class Tlb
         ulong page = address & ~(Pfn.Size - 1);
         ulong physical = TlbEntry.Translate(data, page);
         var host = c->Tlb.Memory + physical;
-        var entry = c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
+        var entry = FrontOf(c, address);
         entry->ReadTag = page;
         entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)) ? page : FrontEntry.NoTag;
         entry->ExecuteTag = (data & TlbEntry.Executable) != 0 ? page : FrontEntry.NoTag;

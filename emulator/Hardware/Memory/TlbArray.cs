@@ -23,6 +23,7 @@ public unsafe struct TlbArray
     private int _ways;
     private int _stride;
     private int _live;
+    private int _capacity;
 
     public const ulong GlobalContext = 1 << 12;
     private const int ClassShift = 36, ContextShift = 38;
@@ -35,7 +36,7 @@ public unsafe struct TlbArray
     internal static TlbArray Create(TlbLevel level, ref byte* memory)
     {
         int slots = level.Sets * Stride(level.Ways);
-        var array = new TlbArray { _setMask = level.Sets - 1, _ways = level.Ways, _stride = Stride(level.Ways) };
+        var array = new TlbArray { _setMask = level.Sets - 1, _ways = level.Ways, _stride = Stride(level.Ways), _capacity = level.Entries };
         array._tags = (ulong*)memory;
         array._data = array._tags + slots;
         array._victims = (ushort*)(array._data + slots);
@@ -95,7 +96,7 @@ public unsafe struct TlbArray
         return -1;
     }
 
-    /// <summary>Enters a translation: in place of the one that translates the same page here, else in a free way, else in the victim's.</summary>
+    /// <summary>Enters a translation: in place of the one that translates the same page here, else as <see cref="Add"/> does.</summary>
     /// <returns>The slot.</returns>
     /// <param name="replaced">The tag that was in the slot before, or 0.</param>
     /// <param name="replacedData">Its data.</param>
@@ -104,20 +105,30 @@ public unsafe struct TlbArray
     {
         int slot = Find(address, sizeClass, context);
         if (slot < 0)
+            return Add(address, sizeClass, context, global, data, out replaced, out replacedData, ref evictions);
+        replaced = _tags[slot];
+        replacedData = _data[slot];
+        _tags[slot] = Tag(address, sizeClass, global ? GlobalContext : context);
+        _data[slot] = data;
+        return slot;
+    }
+
+    /// <summary>Enters a translation that is known to be absent: in a free way, else in the victim's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal int Add(ulong address, int sizeClass, ulong context, bool global, ulong data, out ulong replaced, out ulong replacedData, ref ulong evictions)
+    {
+        int set = (int)PageNumber(address, sizeClass) & _setMask;
+        int slot = _live == _capacity ? -1 : FreeWay(set);
+        if (slot >= 0)
         {
-            int set = (int)PageNumber(address, sizeClass) & _setMask;
-            slot = FreeWay(set);
-            if (slot >= 0)
-            {
-                _live++;
-            }
-            else
-            {
-                int way = _victims[set];
-                _victims[set] = (ushort)(way + 1 == _ways ? 0 : way + 1);
-                slot = set * _stride + way;
-                evictions++;
-            }
+            _live++;
+        }
+        else
+        {
+            int way = _victims[set];
+            _victims[set] = (ushort)(way + 1 == _ways ? 0 : way + 1);
+            slot = set * _stride + way;
+            evictions++;
         }
         replaced = _tags[slot];
         replacedData = _data[slot];
@@ -128,8 +139,6 @@ public unsafe struct TlbArray
 
     private readonly int FreeWay(int set)
     {
-        if (_live == (_setMask + 1) * _ways)
-            return -1;
         int first = set * _stride;
         for (int slot = first; slot < first + _ways; slot++)
         {
