@@ -1,5 +1,6 @@
 using Emulator.Hardware;
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Loader;
 using Emulator.Kernel.Shootdown;
 
 namespace Emulator.Kernel.Memory;
@@ -12,6 +13,7 @@ public sealed class MemorySystem : IDisposable
         Pages = new PageAllocator(platform.Memory);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
         VsyscallPage.Map(Pages, KernelTables);
+        Vdso = new Vdso(Pages);
         Shootdown = new TlbShootdown(platform.Vcpus, platform.InterProcessor, KernelTables.Root);
         ReservedFrames = Pages.UsedFrames;
     }
@@ -19,6 +21,8 @@ public sealed class MemorySystem : IDisposable
     public PageAllocator Pages { get; }
 
     public TlbShootdown Shootdown { get; }
+
+    internal Vdso Vdso { get; }
 
     /// <summary>System V shared memory segments.</summary>
     public SysvSharedMemory SysvSharedMemory { get; } = new();

@@ -48,6 +48,7 @@ public sealed unsafe partial class Mm
         child.EnvStart = EnvStart;
         child.EnvEnd = EnvEnd;
         child.AuxiliaryVector = AuxiliaryVector;
+        child.ExecutableFile = ExecutableFile?.Get();
         child.VdsoBase = VdsoBase;
     }
 

@@ -132,6 +132,17 @@ public sealed partial class Mm
         return (long)address;
     }
 
+    /// <summary>Maps pages of the kernel's own privately, where there is room (_install_special_mapping).</summary>
+    internal long MapSpecial(Task? task, ulong length, VmFlags flags, PageCache cache, string name)
+    {
+        LockWrite(task);
+        long place = FindPlace(0, length, MAP_PRIVATE);
+        if (place >= 0)
+            AddVma(task, (ulong)place, (ulong)place + length, flags, new Backing(null, cache, 0, name));
+        UnlockWrite();
+        return place;
+    }
+
     private static bool IsSharedAnonymous(VmFlags flags, in Backing backing) => (flags & VmFlags.Shared) != 0 && backing.Cache is null;
 
     /// <summary>The checks of a file mapping in do_mmap, with the flags they leave.</summary>

@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Files;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
@@ -64,6 +65,9 @@ public sealed partial class Mm
     public ulong ArgEnd { get; internal set; }
     public ulong EnvStart { get; internal set; }
     public ulong EnvEnd { get; internal set; }
+
+    /// <summary>The program's file, with a reference: /proc/PID/exe.</summary>
+    public OpenFile? ExecutableFile { get; internal set; }
 
     /// <summary>The auxiliary vector as the program found it, for /proc/PID/auxv.</summary>
     public byte[] AuxiliaryVector { get; internal set; } = [];
@@ -160,6 +164,7 @@ public sealed partial class Mm
             Account(vma, vma.Pages, add: false);
             Close(vma);
         }
+        ExecutableFile?.Put();
         UnlockWrite();
     }
 

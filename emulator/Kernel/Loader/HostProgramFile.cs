@@ -1,0 +1,80 @@
+using Emulator.Kernel.Files;
+using Emulator.Kernel.Memory;
+using static Emulator.Kernel.Files.FileAbi;
+
+namespace Emulator.Kernel.Loader;
+
+/// <summary>The program named on the command line, or its interpreter: a host file that may be read and run without any grant.</summary>
+public sealed class HostProgramFile : OpenFile
+{
+    private const UnixFileMode AnyExecute = UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+
+    private readonly HostPageCache _cache;
+    private readonly string _path;
+
+    private HostProgramFile(HostPageCache cache, string path)
+        : base(O_RDONLY)
+    {
+        _cache = cache;
+        _path = path;
+    }
+
+    /// <summary>Opens a host file; null with the reason.</summary>
+    public static HostProgramFile? Open(PageAllocator pages, string path, out LoadError? error)
+    {
+        error = null;
+        try
+        {
+            if (Directory.Exists(path))
+                error = new LoadError(Errno.EACCES, "is a directory");
+            else if (!File.Exists(path))
+                error = new LoadError(Errno.ENOENT, "does not exist");
+            else if (OperatingSystem.IsLinux() && (File.GetUnixFileMode(path) & AnyExecute) == 0)
+                error = new LoadError(Errno.EACCES, "is not executable (chmod +x it)");
+            if (error is not null)
+                return null;
+            var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            return new HostProgramFile(new HostPageCache(pages, handle), System.IO.Path.GetFullPath(path));
+        }
+        catch (UnauthorizedAccessException)
+        {
+            error = new LoadError(Errno.EACCES, "cannot be read: permission denied");
+        }
+        catch (Exception e) when (e is IOException or ArgumentException or NotSupportedException)
+        {
+            error = new LoadError(Errno.EIO, "cannot be read");
+        }
+        return null;
+    }
+
+    public override bool IsSeekable => true;
+
+    public override PageCache? Mapping => _cache;
+
+    public override string DisplayName => _path;
+
+    public override long Read(Task task, Span<byte> buffer, ref long position)
+    {
+        long read = _cache.Read((ulong)position, buffer);
+        if (read > 0)
+            position += read;
+        return read;
+    }
+
+    public override long Seek(Task task, long offset, int whence)
+    {
+        long target = whence switch
+        {
+            SEEK_SET => offset,
+            SEEK_CUR => Position + offset,
+            SEEK_END => (long)_cache.Size + offset,
+            _ => -1,
+        };
+        if (target < 0)
+            return -Errno.EINVAL;
+        Position = target;
+        return target;
+    }
+
+    protected override void Release() => _cache.Free();
+}
