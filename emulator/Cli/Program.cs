@@ -1,1 +1,3 @@
-return 0;
+using Emulator.Cli.Commands;
+
+return CommandLine.Run(args);

@@ -1,0 +1,40 @@
+using System.CommandLine;
+using Emulator.Cli.Host;
+
+namespace Emulator.Cli.Commands;
+
+/// <summary>The verbs. <c>emulator PROGRAM ...</c> is short for <c>emulator run PROGRAM ...</c>.</summary>
+internal static class CommandLine
+{
+    public static int Run(string[] args)
+    {
+        int start = args.Length > 0 && args[0].Equals("run", StringComparison.Ordinal) ? 1 : 0;
+        var run = new RunCommand();
+        int own = ArgumentSplitter.CountOwn(args, start, run.TakesValue);
+        string[] options = args[start..own];
+        // The parser must not see the separator: it would take nothing as the guest's.
+        if (options.Length > 0 && options[^1].Equals("--", StringComparison.Ordinal))
+            options = options[..^1];
+
+        ParseResult parsed = run.Command.Parse(options);
+        if (parsed.Action is not null && parsed.Errors.Count == 0 && run.AsksForHelp(options))
+            return parsed.Invoke();
+        if (parsed.Errors.Count > 0)
+            return UsageError(parsed.Errors[0].Message);
+        if (own == args.Length)
+            return UsageError("no program given");
+        return run.Execute(parsed, args, args.Length - own);
+    }
+
+    public static int UsageError(string message)
+    {
+        HostProcess.WriteError($"emulator: {message.TrimEnd('.').ReplaceLineEndings(" ")}; try 'emulator --help'\n");
+        return ExitCodes.OurFailure;
+    }
+
+    public static int Failure(int code, string message)
+    {
+        HostProcess.WriteError($"emulator: {message}\n");
+        return code;
+    }
+}

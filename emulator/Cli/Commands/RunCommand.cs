@@ -1,0 +1,249 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using Emulator.Cli.Host;
+using Emulator.Cli.Reports;
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel;
+using Emulator.Kernel.Tracing;
+
+namespace Emulator.Cli.Commands;
+
+/// <summary><c>emulator run</c>: makes a machine from the options, runs the program, and passes on how it ended.</summary>
+internal sealed class RunCommand
+{
+    private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
+    private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
+    private readonly Option<string> _tlb = new("--tlb") { Description = "TLB geometry of each vCPU", HelpName = "ENTRIESxWAYS[,ENTRIESxWAYS]", DefaultValueFactory = _ => TlbGeometry.Default.ToString() };
+    private readonly Option<string> _cpu = new("--cpu") { Description = "instruction set: x86-64, x86-64-v2, or max", HelpName = "LEVEL", DefaultValueFactory = _ => "max" };
+    private readonly Option<string> _scheduler = new("--sched") { Description = "parallel, or deterministic: the same seed gives the same run, bit for bit", HelpName = "NAME", DefaultValueFactory = _ => "parallel" };
+    private readonly Option<ulong> _seed = new("--seed") { Description = "seed of everything random", HelpName = "S" };
+    private readonly Option<string[]> _bind = new("--bind") { Description = "show a host file or directory to the guest; /:/ shows the host's tree", HelpName = "HOST:GUEST[:ro]" };
+    private readonly Option<string?> _root = new("--root") { Description = "a host directory that becomes the guest's root", HelpName = "DIR" };
+    private readonly Option<string[]> _set = new("-E") { Description = "set an environment variable", HelpName = "VAR=VAL" };
+    private readonly Option<string[]> _unset = new("-U") { Description = "remove an environment variable", HelpName = "VAR" };
+    private readonly Option<string?> _name = new("-0") { Description = "the program's argv[0]", HelpName = "NAME" };
+    private readonly Option<string?> _directory = new("-C") { Description = "guest directory to start in", HelpName = "DIR" };
+    private readonly Option<string?> _stats = new("--stats") { Description = "counters at the end, on standard error: a table, or --stats=json", HelpName = "table|json", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<string?> _output = new("-o") { Description = "file for --stats and --strace", HelpName = "FILE" };
+    private readonly Option<bool> _strace = new("--strace") { Description = "print system calls in strace's format" };
+    private readonly Option<string> _unsupported = new("--unsupported") { Description = "at an unknown system call: enosys, or fail to stop there", HelpName = "enosys|fail", DefaultValueFactory = _ => "enosys" };
+    private readonly Option<double?> _timeout = new("--timeout") { Description = "stop after this many seconds (status 124)", HelpName = "SECONDS" };
+    private readonly Option<long?> _maxInstructions = new("--max-instructions") { Description = "stop after this many guest instructions (status 124)", HelpName = "N" };
+    private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "name unknown system calls and tell how the run ended" };
+    private readonly Option<bool> _quiet = new("-q", "--quiet") { Description = "no crash report" };
+    private readonly Option<string> _color = new("--color") { Description = "colour in reports and tables: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
+
+    public RunCommand()
+    {
+        Command = new RootCommand("""
+            Runs Linux x86-64 programs on virtual CPUs with a software MMU and their own TLBs.
+
+            emulator [run] [options] PROGRAM [ARGS...]
+            Options end at PROGRAM. The exit status is the guest's; 124 time-out, 125 our failure, 126 not executable, 127 not found.
+            """);
+        foreach (Option option in Options)
+            Command.Options.Add(option);
+    }
+
+    public RootCommand Command { get; }
+
+    private IEnumerable<Option> Options =>
+    [
+        _vcpus, _memory, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
+        _timeout, _maxInstructions, _verbose, _quiet, _color,
+    ];
+
+    /// <summary>Whether an option takes the argument that follows it.</summary>
+    public bool TakesValue(string name)
+        => Options.FirstOrDefault(o => o.Name.Equals(name, StringComparison.Ordinal) || o.Aliases.Contains(name, StringComparer.Ordinal)) is { } option
+            && option.Arity.MinimumNumberOfValues > 0;
+
+    public bool AsksForHelp(IReadOnlyList<string> options)
+        => Command.Options.Where(o => !Options.Contains(o)).Any(o => options.Contains(o.Name, StringComparer.Ordinal) || o.Aliases.Any(a => options.Contains(a, StringComparer.Ordinal)));
+
+    /// <param name="args">All our arguments, the last <paramref name="operands"/> of them the program and its own.</param>
+    public int Execute(ParseResult parsed, string[] args, int operands)
+    {
+        if (!TryReadOptions(parsed, out MachineOptions? options, out string error))
+            return CommandLine.UsageError(error);
+
+        List<byte[]> argv = HostArguments.Last(args, operands);
+        string program = args[^operands];
+        if (parsed.GetValue(_name) is { } name)
+            argv[0] = Encoding.UTF8.GetBytes(name);
+        List<byte[]> environment = HostArguments.Environment();
+        foreach (string removed in parsed.GetValue(_unset) ?? [])
+            HostArguments.Remove(environment, removed);
+        foreach (string assignment in parsed.GetValue(_set) ?? [])
+        {
+            if (assignment.IndexOf('=', StringComparison.Ordinal) <= 0)
+                return CommandLine.UsageError($"-E {assignment} is no assignment; write -E VAR=VALUE");
+            HostArguments.Set(environment, assignment);
+        }
+
+        TextWriter? output = null;
+        try
+        {
+            if (parsed.GetValue(_output) is { } path)
+                output = new StreamWriter(path) { AutoFlush = true };
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return CommandLine.Failure(ExitCodes.OurFailure, $"cannot write to '{parsed.GetValue(_output)}': {e.Message}");
+        }
+        using (output)
+            return Run(parsed, options!, program, argv, environment, output ?? new ErrorWriter());
+    }
+
+    private int Run(ParseResult parsed, MachineOptions options, string program, List<byte[]> argv, List<byte[]> environment, TextWriter output)
+    {
+        var palette = new Palette(parsed.GetValue(_color)!);
+        var unsupported = new UnsupportedCalls(parsed.GetValue(_verbose) ? new ErrorWriter() : null);
+        var tracer = parsed.GetValue(_strace) ? new TracerChain(unsupported, new Strace(output)) : new TracerChain(unsupported);
+        Machine machine;
+        try
+        {
+            machine = new Machine(options with { Trace = tracer });
+        }
+        catch (Exception e) when (e is IOException or OutOfMemoryException or ArgumentException)
+        {
+            return CommandLine.Failure(ExitCodes.OurFailure, $"cannot make the machine: {e.Message}");
+        }
+        ExitStatus status;
+        using (machine)
+        {
+            using (new HostSignals(machine))
+                status = machine.Run(program, argv, environment);
+            if (parsed.GetResult(_stats) is not null)
+            {
+                Statistics statistics = machine.Statistics(program, status);
+                if ("json".Equals(parsed.GetValue(_stats), StringComparison.Ordinal))
+                    output.WriteLine(StatisticsJson.Write(statistics));
+                else
+                    StatisticsTable.Write(statistics, unsupported.Seen, output, palette);
+            }
+            if (!parsed.GetValue(_quiet) && status.Crash is { } crash)
+                HostProcess.WriteError(CrashRenderer.Render(crash, status, palette));
+        }
+        return Outcome(status, program, parsed.GetValue(_verbose), palette);
+    }
+
+    /// <summary>Turns the guest's end into ours.</summary>
+    private static int Outcome(ExitStatus status, string program, bool verbose, Palette palette)
+    {
+        if (verbose)
+            HostProcess.WriteError(palette.Dim($"emulator: {program}: {Describe(status)}") + "\n");
+        switch (status.Reason)
+        {
+            case ExitReason.Exited:
+                return status.Code;
+            case ExitReason.Signaled:
+                return HostProcess.DieBy(status.Signal);
+            case ExitReason.TimedOut or ExitReason.InstructionLimit:
+                return CommandLine.Failure(ExitCodes.TimedOut, status.Message ?? Describe(status));
+            case ExitReason.NotStarted:
+                return CommandLine.Failure(status.Errno == Errno.ENOENT ? ExitCodes.NotFound : ExitCodes.CannotExecute,
+                    $"{program}: {status.Message}");
+            default:
+                return CommandLine.Failure(ExitCodes.OurFailure, status.Message ?? Describe(status));
+        }
+    }
+
+    private static string Describe(ExitStatus status) => status.Reason switch
+    {
+        ExitReason.Exited => $"exited with status {status.Code}",
+        ExitReason.Signaled => $"killed by signal {status.Signal}",
+        ExitReason.TimedOut => "stopped: the time given by --timeout is up",
+        ExitReason.InstructionLimit => "stopped: the number of instructions given by --max-instructions is reached",
+        ExitReason.Deadlock => "deadlock: every task waits for another one",
+        ExitReason.Unsupported => "stopped at a system call that is not implemented",
+        ExitReason.Stopped => "stopped",
+        _ => "the emulator failed",
+    };
+
+    private bool TryReadOptions(ParseResult parsed, out MachineOptions? options, out string error)
+    {
+        options = null;
+        error = "";
+        int vcpus = parsed.GetValue(_vcpus);
+        if (vcpus is < 1 or > MachineOptions.MaxVcpus)
+            return Wrong(out error, $"--vcpus {vcpus}: a machine has 1 to {MachineOptions.MaxVcpus} vCPUs");
+        if (!Size.TryParse(parsed.GetValue(_memory)!, out ulong memory) || memory < 1 << 20 || memory > 1UL << 46)
+            return Wrong(out error, $"--memory {parsed.GetValue(_memory)}: give a size from 1M to 64T, for example 512M");
+        if (!TlbGeometry.TryParse(parsed.GetValue(_tlb)!, out TlbGeometry tlb, out string tlbError))
+            return Wrong(out error, $"--tlb: {tlbError}");
+        CpuFeatures? features = parsed.GetValue(_cpu) switch
+        {
+            "x86-64" or "x86-64-v1" or "v1" => CpuFeatures.V1,
+            "x86-64-v2" or "v2" => CpuFeatures.V2,
+            "max" => CpuFeatures.Max,
+            _ => null,
+        };
+        if (features is null)
+            return Wrong(out error, $"--cpu {parsed.GetValue(_cpu)}: the levels are x86-64, x86-64-v2 and max");
+        string scheduler = parsed.GetValue(_scheduler)!;
+        if (scheduler is not ("parallel" or "deterministic"))
+            return Wrong(out error, $"--sched {scheduler}: the schedulers are parallel and deterministic");
+        string unsupported = parsed.GetValue(_unsupported)!;
+        if (unsupported is not ("enosys" or "fail"))
+            return Wrong(out error, $"--unsupported {unsupported}: give enosys or fail");
+        if (parsed.GetValue(_color) is not ("auto" or "always" or "never"))
+            return Wrong(out error, $"--color {parsed.GetValue(_color)}: give auto, always or never");
+        if (parsed.GetResult(_stats) is not null && parsed.GetValue(_stats) is not (null or "table" or "json"))
+            return Wrong(out error, $"--stats={parsed.GetValue(_stats)}: give table or json");
+        double? timeout = parsed.GetValue(_timeout);
+        if (timeout is <= 0 or > 1e9 or double.NaN)
+            return Wrong(out error, "--timeout: give a number of seconds above 0");
+        long? limit = parsed.GetValue(_maxInstructions);
+        if (limit is <= 0)
+            return Wrong(out error, "--max-instructions: give a number above 0");
+        var binds = new List<Bind>();
+        foreach (string bind in parsed.GetValue(_bind) ?? [])
+        {
+            if (!TryReadBind(bind, out Bind? parsedBind, out string bindError))
+                return Wrong(out error, bindError);
+            binds.Add(parsedBind!);
+        }
+        string? root = parsed.GetValue(_root);
+        if (root is not null && !Directory.Exists(root))
+            return Wrong(out error, $"--root {root}: no such directory");
+        options = new MachineOptions
+        {
+            Vcpus = vcpus,
+            MemoryBytes = memory & ~4095UL,
+            Tlb = tlb,
+            Features = features.Value,
+            Deterministic = scheduler.Equals("deterministic", StringComparison.Ordinal),
+            Seed = parsed.GetValue(_seed),
+            Binds = binds,
+            RootDirectory = root is null ? null : Path.GetFullPath(root),
+            WorkingDirectory = parsed.GetValue(_directory),
+            Timeout = timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            MaxInstructions = limit,
+            FailOnUnsupported = unsupported.Equals("fail", StringComparison.Ordinal),
+        };
+        return true;
+    }
+
+    private static bool TryReadBind(string text, out Bind? bind, out string error)
+    {
+        bind = null;
+        error = "";
+        string[] parts = text.Split(':');
+        bool readOnly = parts.Length == 3 && parts[2].Equals("ro", StringComparison.Ordinal);
+        if (parts.Length is < 2 or > 3 || parts.Length == 3 && !readOnly && !parts[2].Equals("rw", StringComparison.Ordinal) || parts[0].Length == 0 || !parts[1].StartsWith('/'))
+            return Wrong(out error, $"--bind {text}: write HOST:GUEST or HOST:GUEST:ro, with GUEST an absolute path");
+        if (!Path.Exists(parts[0]))
+            return Wrong(out error, $"--bind {text}: there is no '{parts[0]}' on the host");
+        bind = new Bind(Path.GetFullPath(parts[0]), parts[1], readOnly);
+        return true;
+    }
+
+    private static bool Wrong(out string error, string message)
+    {
+        error = string.Create(CultureInfo.InvariantCulture, $"{message}");
+        return false;
+    }
+}
