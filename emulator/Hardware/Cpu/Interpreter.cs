@@ -66,6 +66,13 @@ internal sealed unsafe class Interpreter : IDisposable
             if (c->Budget < 0)
                 return VcpuExit.Attention;
 
+            int alignment = (int)(c->Registers.FlagsSystem & Flags.AlignmentCheck);
+            if (alignment != c->AlignmentCheck)
+            {
+                c->AlignmentCheck = alignment;
+                Tlb.ClearFront(c);
+            }
+
             bool step = (c->Registers.FlagsSystem & Flags.Trap) != 0;
             Op* target = step || c->Single != 0 ? SingleStep() : Find(c->Registers.Rip);
             if (target == null)

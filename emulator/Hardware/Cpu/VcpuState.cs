@@ -93,6 +93,8 @@ public unsafe struct VcpuState
     public ulong FaultAddress;
     /// <summary>Not zero while one instruction is executed from a scratch block: a store to code need not be retried.</summary>
     public int Single;
+    /// <summary>Not zero while EFLAGS.AC is set: misaligned accesses raise #AC (CR0.AM is always set, as Linux has it).</summary>
+    public int AlignmentCheck;
     /// <summary>Host stack address at the last exit: equal for all exits when every handler tail-calls the next one.</summary>
     public nint ExitStack;
 

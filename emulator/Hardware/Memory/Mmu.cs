@@ -42,6 +42,8 @@ public static unsafe class Mmu
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static byte* ReadSlow(VcpuState* c, ulong address, int size)
     {
+        if (c->AlignmentCheck != 0 && IsMisaligned(c, address, size))
+            return null;
         if ((address & PageMask) + (uint)size > Pfn.Size)
             return ReadCrossing(c, address, size);
         var entry = Look(c, address, Access.Read, user: true);
@@ -99,6 +101,17 @@ public static unsafe class Mmu
         uint first = (uint)(Pfn.Size - (address & PageMask));
         Unsafe.CopyBlockUnaligned(c->Tlb.BounceFirst, host, first);
         Unsafe.CopyBlockUnaligned(c->Tlb.BounceSecond, host + first, (uint)size - first);
+    }
+
+    /// <summary>Records #AC for an access that is not aligned to its data type (SDM vol. 3, table 6-7).</summary>
+    private static bool IsMisaligned(VcpuState* c, ulong address, int size)
+    {
+        ulong alignment = size switch { 1 => 1, 2 or 14 => 2, 4 or 28 or 94 or 108 => 4, 8 or 10 => 8, _ => 16 };
+        if ((address & (alignment - 1)) == 0)
+            return false;
+        c->Vector = Cpu.Vector.AlignmentCheck;
+        c->ErrorCode = 0;
+        return true;
     }
 
     /// <summary>Translates an instruction fetch.</summary>
@@ -279,6 +292,8 @@ public static unsafe class Mmu
 
     private static byte* ModifySlow(VcpuState* c, ulong address, int size, bool load)
     {
+        if (c->AlignmentCheck != 0 && IsMisaligned(c, address, size))
+            return null;
         bool crossing = (address & PageMask) + (uint)size > Pfn.Size;
         // Frames whose code this very access has dropped.
         Pfn firstDropped = new(ulong.MaxValue), secondDropped = firstDropped;
@@ -320,6 +335,7 @@ public static unsafe class Mmu
     {
         c->Tlb.BounceFirst = first;
         c->Tlb.BounceSecond = second;
+        c->Tlb.BounceSplit = (int)(Pfn.Size - (address & PageMask));
         if (load)
             Gather(c, address, first, second, size);
         return c->Bounce;

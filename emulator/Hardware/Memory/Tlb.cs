@@ -185,7 +185,8 @@ internal static unsafe class Tlb
             *entry = FrontEntry.Empty;
     }
 
-    private static void ClearFront(VcpuState* c)
+    /// <summary>Empties the front; the TLB keeps its entries.</summary>
+    public static void ClearFront(VcpuState* c)
     {
         if (!c->Tlb.FrontSeen)
             return;
@@ -276,6 +277,9 @@ internal static unsafe class Tlb
         ulong page = address & ~(Pfn.Size - 1);
         ulong physical = TlbEntry.Translate(data, page);
         var host = c->Tlb.Memory + physical;
+        // Every access must then come to the slow path, which looks at its alignment.
+        if (c->AlignmentCheck != 0)
+            return host;
         var entry = FrontOf(c, address);
         entry->ReadTag = page;
         entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)) ? page : FrontEntry.NoTag;

@@ -45,6 +45,8 @@ public unsafe struct TlbState
     /// <summary>Where the two parts of the access in the bounce buffer belong.</summary>
     internal byte* BounceFirst;
     internal byte* BounceSecond;
+    /// <summary>Bytes of the access in the bounce buffer that belong to its first page.</summary>
+    internal int BounceSplit;
 
     public CounterValues Counters;
 }

@@ -139,8 +139,7 @@ internal static unsafe class Alu
     private static nint ModifyLocked<TAlu, T, TSource>(VcpuState* c, Op* op)
         where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        ulong address = AnyAddress.Of(c, op);
-        T* target = Access.Modify<T>(c, address);
+        T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
             return Chain.Fault(c, op);
         // ADC and SBB read CF, which a failed attempt's Run has overwritten.
@@ -155,7 +154,6 @@ internal static unsafe class Alu
             c->Registers.FlagResult = result;
             c->Registers.FlagCarries = carries;
         }
-        Access.Commit(c, address, target);
         return op[1].Fn(c, op + 1);
     }
 

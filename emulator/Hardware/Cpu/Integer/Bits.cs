@@ -110,7 +110,6 @@ internal static unsafe class Bits
             do
                 old = *target;
             while (!Locked.CompareExchange(c, target, TChange.Run(old, bit), old));
-            Access.Commit(c, address, target);
         }
         SetCarry(c, (old & bit) != T.Zero);
         return op[1].Fn(c, op + 1);

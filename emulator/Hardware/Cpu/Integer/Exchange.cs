@@ -55,15 +55,13 @@ internal static unsafe class Exchange
     [MethodImpl(Chain.Hot)]
     private static nint OnMemory<T>(VcpuState* c, Op* op) where T : unmanaged
     {
-        ulong address = AnyAddress.Of(c, op);
-        T* target = Access.Modify<T>(c, address);
+        T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
             return Chain.Fault(c, op);
         T old;
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, Reg.Read<T>(c, op->Src), old));
-        Access.Commit(c, address, target);
         Reg.Write(c, op->Src, old);
         return op[1].Fn(c, op + 1);
     }
@@ -81,15 +79,13 @@ internal static unsafe class Exchange
     [MethodImpl(Chain.Hot)]
     private static nint AddMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
-        ulong address = AnyAddress.Of(c, op);
-        T* target = Access.Modify<T>(c, address);
+        T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
             return Chain.Fault(c, op);
         T old, added = Reg.Read<T>(c, op->Src);
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, old + added, old));
-        Access.Commit(c, address, target);
         Flags.SetAdd(c, old, added, old + added);
         Reg.Write(c, op->Src, old);
         return op[1].Fn(c, op + 1);
@@ -116,15 +112,13 @@ internal static unsafe class Exchange
     [MethodImpl(Chain.Hot)]
     private static nint CompareMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
-        ulong address = AnyAddress.Of(c, op);
-        T* target = Access.Modify<T>(c, address);
+        T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
             return Chain.Fault(c, op);
         T expected = Reg.Read<T>(c, Rax), old;
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, old == expected ? Reg.Read<T>(c, op->Src) : old, old));
-        Access.Commit(c, address, target);
         Flags.SetSub(c, expected, old, expected - old);
         if (old != expected)
             Reg.Write(c, Rax, old);
@@ -134,8 +128,7 @@ internal static unsafe class Exchange
     [MethodImpl(Chain.Hot)]
     private static nint CompareMemory8(VcpuState* c, Op* op)
     {
-        ulong address = AnyAddress.Of(c, op);
-        ulong* target = Access.Modify<ulong>(c, address);
+        ulong* target = Access.Modify<ulong>(c, AnyAddress.Of(c, op));
         if (target == null)
             return Chain.Fault(c, op);
         ulong expected = Reg.Read<uint>(c, Rax) | (ulong)Reg.Read<uint>(c, Rdx) << 32;
@@ -143,7 +136,6 @@ internal static unsafe class Exchange
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, old == expected ? replacement : old, old));
-        Access.Commit(c, address, target);
         Flags.Merge(c, old == expected ? Flags.Zero : 0, Flags.Zero);
         if (old != expected)
         {
@@ -163,7 +155,6 @@ internal static unsafe class Exchange
         if (target == null)
             return Chain.Fault(c, op);
         bool equal = WideExchange.TryExchange(c, target);
-        Access.Commit(c, address, target);
         Flags.Merge(c, equal ? Flags.Zero : 0, Flags.Zero);
         return op[1].Fn(c, op + 1);
     }

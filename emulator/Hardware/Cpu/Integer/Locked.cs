@@ -6,15 +6,46 @@ namespace Emulator.Hardware.Cpu.Integer;
 internal static unsafe class Locked
 {
     /// <summary>
-    /// Stores <paramref name="now"/> if the memory still holds <paramref name="old"/>. An operand inside one host word is exchanged by the
-    /// host's own instruction; in the bounce buffer of a page-crossing operand no other vCPU sees it (LIMITS.md).
+    /// Stores <paramref name="now"/> if the memory still holds <paramref name="old"/>; no <see cref="Access.Commit{T}"/> follows. The host's own
+    /// instruction does it, except for an operand that crosses a page: its two parts lie apart in host memory, and the other vCPUs are stopped.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool CompareExchange<T>(VcpuState* c, T* target, T now, T old) where T : unmanaged => sizeof(T) switch
+    public static bool CompareExchange<T>(VcpuState* c, T* target, T now, T old) where T : unmanaged
     {
-        1 => Interlocked.CompareExchange(ref *(byte*)target, Unsafe.BitCast<T, byte>(now), Unsafe.BitCast<T, byte>(old)) == Unsafe.BitCast<T, byte>(old),
-        2 => Interlocked.CompareExchange(ref *(ushort*)target, Unsafe.BitCast<T, ushort>(now), Unsafe.BitCast<T, ushort>(old)) == Unsafe.BitCast<T, ushort>(old),
-        4 => Interlocked.CompareExchange(ref *(uint*)target, Unsafe.BitCast<T, uint>(now), Unsafe.BitCast<T, uint>(old)) == Unsafe.BitCast<T, uint>(old),
-        _ => Interlocked.CompareExchange(ref *(ulong*)target, Unsafe.BitCast<T, ulong>(now), Unsafe.BitCast<T, ulong>(old)) == Unsafe.BitCast<T, ulong>(old),
-    };
+        if ((byte*)target == c->Bounce)
+            return CrossingExchange(c, target, now, old);
+        return sizeof(T) switch
+        {
+            1 => Interlocked.CompareExchange(ref *(byte*)target, Unsafe.BitCast<T, byte>(now), Unsafe.BitCast<T, byte>(old)) == Unsafe.BitCast<T, byte>(old),
+            2 => Interlocked.CompareExchange(ref *(ushort*)target, Unsafe.BitCast<T, ushort>(now), Unsafe.BitCast<T, ushort>(old)) == Unsafe.BitCast<T, ushort>(old),
+            4 => Interlocked.CompareExchange(ref *(uint*)target, Unsafe.BitCast<T, uint>(now), Unsafe.BitCast<T, uint>(old)) == Unsafe.BitCast<T, uint>(old),
+            _ => Interlocked.CompareExchange(ref *(ulong*)target, Unsafe.BitCast<T, ulong>(now), Unsafe.BitCast<T, ulong>(old)) == Unsafe.BitCast<T, ulong>(old),
+        };
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool CrossingExchange<T>(VcpuState* c, T* bounce, T now, T old) where T : unmanaged
+    {
+        var exchange = new StoppedExchange(c, (byte*)bounce, (byte*)&now, (byte*)&old, sizeof(T));
+        exchange.Run(Smp.Vcpu.Of(c));
+        return exchange.Equal;
+    }
+
+    private sealed class StoppedExchange(VcpuState* c, byte* bounce, byte* now, byte* old, int size) : Smp.StoppedOthers
+    {
+        public bool Equal { get; private set; }
+
+        protected override void Act()
+        {
+            int first = c->Tlb.BounceSplit;
+            var present = new Span<byte>(bounce, size);
+            new Span<byte>(c->Tlb.BounceFirst, first).CopyTo(present);
+            new Span<byte>(c->Tlb.BounceSecond, size - first).CopyTo(present[first..]);
+            Equal = present.SequenceEqual(new Span<byte>(old, size));
+            if (!Equal)
+                return;
+            new Span<byte>(now, first).CopyTo(new Span<byte>(c->Tlb.BounceFirst, first));
+            new Span<byte>(now + first, size - first).CopyTo(new Span<byte>(c->Tlb.BounceSecond, size - first));
+        }
+    }
 }
