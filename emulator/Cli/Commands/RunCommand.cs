@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Emulator.Cli.Host;
@@ -6,6 +7,7 @@ using Emulator.Cli.Reports;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tracing;
 
 namespace Emulator.Cli.Commands;
@@ -100,12 +102,10 @@ internal sealed class RunCommand
     private int Run(ParseResult parsed, MachineOptions options, string program, List<byte[]> argv, List<byte[]> environment, TextWriter output)
     {
         var palette = new Palette(parsed.GetValue(_color)!);
-        var unsupported = new UnsupportedCalls(parsed.GetValue(_verbose) ? new ErrorWriter() : null);
-        var tracer = parsed.GetValue(_strace) ? new TracerChain(unsupported, new Strace(output)) : new TracerChain(unsupported);
         Machine machine;
         try
         {
-            machine = new Machine(options with { Trace = tracer });
+            machine = new Machine(options with { Trace = Tracer(parsed, output) });
         }
         catch (Exception e) when (e is IOException or OutOfMemoryException or ArgumentException)
         {
@@ -114,20 +114,29 @@ internal sealed class RunCommand
         ExitStatus status;
         using (machine)
         {
+            long start = Stopwatch.GetTimestamp();
             using (new HostSignals(machine))
                 status = machine.Run(program, argv, environment);
+            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
             if (parsed.GetResult(_stats) is not null)
             {
-                Statistics statistics = machine.Statistics(program, status);
+                Statistics statistics = machine.Statistics(program, status, seconds);
                 if ("json".Equals(parsed.GetValue(_stats), StringComparison.Ordinal))
                     output.WriteLine(StatisticsJson.Write(statistics));
                 else
-                    StatisticsTable.Write(statistics, unsupported.Seen, output, palette);
+                    StatisticsTable.Write(statistics, machine.UnknownSyscalls, output, palette);
             }
             if (!parsed.GetValue(_quiet) && status.Crash is { } crash)
                 HostProcess.WriteError(CrashRenderer.Render(crash, status, palette));
         }
         return Outcome(status, program, parsed.GetValue(_verbose), palette);
+    }
+
+    private ISyscallTracer? Tracer(ParseResult parsed, TextWriter output)
+    {
+        UnsupportedCalls? unsupported = parsed.GetValue(_verbose) ? new UnsupportedCalls(new ErrorWriter()) : null;
+        Strace? strace = parsed.GetValue(_strace) ? new Strace(output) : null;
+        return unsupported is not null && strace is not null ? new TracerChain(unsupported, strace) : (ISyscallTracer?)unsupported ?? strace;
     }
 
     /// <summary>Turns the guest's end into ours.</summary>

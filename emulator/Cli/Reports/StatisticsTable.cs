@@ -1,4 +1,5 @@
 using System.Globalization;
+using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tracing;
 using Spectre.Console;
 
@@ -7,7 +8,7 @@ namespace Emulator.Cli.Reports;
 /// <summary>The statistics as a table: value, name, what it counts, and its share of a thousand instructions.</summary>
 internal static class StatisticsTable
 {
-    public static void Write(Statistics s, IReadOnlyList<(string Name, long Count)> unsupported, TextWriter output, Palette palette)
+    public static void Write(Statistics s, IReadOnlyDictionary<ulong, long> unsupported, TextWriter output, Palette palette)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
         {
@@ -36,8 +37,8 @@ internal static class StatisticsTable
             $"tlb hit rate: {s.Level1HitRate:P3} first level, {s.Level2HitRate:P3} of its misses second level; geometry {s.Tlb} on each of {s.Vcpus} vCPUs"));
         console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"host: {s.HostSeconds:F3} s, {instructions / s.HostSeconds / 1e6:F1} MIPS; {(s.Deterministic ? $"deterministic, seed {s.Seed}" : "parallel")}"));
-        foreach ((string name, long count) in unsupported)
-            console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"not implemented: {name}, {count} times (ENOSYS)"));
+        foreach ((ulong number, long count) in unsupported)
+            console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"not implemented: {SyscallNames.Of(number)}, {count} times (ENOSYS)"));
     }
 
     private static string PerThousand(ulong value, ulong instructions)

@@ -36,6 +36,7 @@ internal sealed unsafe class Interpreter : IDisposable
     public VcpuExit Run()
     {
         _c->LinkFrom = null;
+        long budget = _c->Budget;
         // Full fence: whoever retires code after this store finds this vCPU in the count (partner: BlockCache.Reclaim).
         Interlocked.Exchange(ref _c->CodeEpoch, _blocks.Epoch);
         try
@@ -45,6 +46,7 @@ internal sealed unsafe class Interpreter : IDisposable
         finally
         {
             _c->Single = 0;
+            _c->Instructions += budget - _c->Budget;
             Volatile.Write(ref _c->CodeEpoch, long.MaxValue);
         }
     }

@@ -82,6 +82,8 @@ public unsafe struct VcpuState
 
     /// <summary>Instructions left before <see cref="Vcpu.Run"/> returns; counted down at taken branches and block ends.</summary>
     public long Budget;
+    /// <summary>Instructions that this vCPU has executed in all; up to date when it is not running.</summary>
+    public long Instructions;
     /// <summary>Negative when something waits for this vCPU; polled together with <see cref="Budget"/>. Written by any thread.</summary>
     public long Attention;
     /// <summary>Memory accesses made through the TLB, counted for each block (a block knows how many it makes).</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using Emulator.Kernel.Syscalls;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Tracing;
 

@@ -42,7 +42,7 @@ public sealed class Strace(TextWriter output) : ISyscallTracer
             if (kinds[i].StartsWith("out:", StringComparison.Ordinal))
                 texts[i] = ArgumentText.Format(task, kinds, i, args, result);
         }
-        string name = definition?.Name ?? UnsupportedCalls.Name(number);
+        string name = definition?.Name ?? SyscallNames.Of(number);
         Print(task, $"{name}({string.Join(", ", texts)}) = {Result(definition, result)}{(definition is null ? " [not implemented by the emulator]" : "")}");
     }
 

@@ -1,0 +1,65 @@
+using System.Collections.Immutable;
+using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tracing;
+
+namespace Emulator.Kernel;
+
+public sealed partial class Machine
+{
+    /// <summary>All figures of the run so far. Exact once the run has ended.</summary>
+    /// <param name="hostSeconds">Wall-clock time that the run took.</param>
+    public Statistics Statistics(string program, ExitStatus status, double hostSeconds) => new()
+    {
+        Program = program,
+        Exit = status,
+        Vcpus = Options.Vcpus,
+        Tlb = Options.Tlb,
+        Seed = Options.Seed,
+        Deterministic = Options.Deterministic,
+        HostSeconds = hostSeconds,
+        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. KernelFigures()],
+    };
+
+    private unsafe IEnumerable<Figure> CpuFigures()
+    {
+        ImmutableArray<ulong> instructions = PerVcpu(static vcpu => (ulong)vcpu.State->Instructions);
+        ImmutableArray<ulong> accesses = PerVcpu(static vcpu => (ulong)vcpu.State->Accesses);
+        return
+        [
+            new Figure("cpu.instructions", "instructions", "guest instructions executed", Sum(instructions), instructions),
+            new Figure("tlb.accesses", "accesses", "memory accesses of guest instructions through the TLB", Sum(accesses), accesses),
+        ];
+    }
+
+    private unsafe Figure HardwareFigure(CounterInfo info)
+    {
+        ImmutableArray<ulong> values = PerVcpu(vcpu => vcpu.State->Tlb.Counters[info.Counter]);
+        return new Figure(info.Name, info.Unit, info.Help, Sum(values), values);
+    }
+
+    private IEnumerable<Figure> KernelFigures()
+    {
+        yield return new Figure("kernel.syscalls", "calls", "system calls", (ulong)SyscallCount, []);
+        yield return new Figure("kernel.switches", "switches", "times a vCPU was handed to another task", (ulong)Scheduler.Switches, []);
+        foreach (FaultKind kind in Enum.GetValues<FaultKind>())
+            yield return new Figure("faults." + Snake(kind.ToString()), "faults", $"page faults resolved as: {Snake(kind.ToString()).Replace('_', ' ')}", (ulong)MemorySystem.Faults[kind], []);
+        yield return new Figure("memory.table_frames", "frames", "page-table pages in use at the end", (ulong)Pages.TableFrames, []);
+        yield return new Figure("memory.used_frames", "frames", "frames in use at the end", (ulong)Pages.UsedFrames, []);
+        yield return new Figure("memory.peak_frames", "frames", "most frames in use at one time", (ulong)Pages.PeakFrames, []);
+    }
+
+    private ImmutableArray<ulong> PerVcpu(Func<Vcpu, ulong> value) => [.. Platform.Vcpus.Select(value)];
+
+    private static ulong Sum(ImmutableArray<ulong> values)
+    {
+        ulong sum = 0;
+        foreach (ulong value in values)
+            sum += value;
+        return sum;
+    }
+
+    private static string Snake(string name)
+        => string.Concat(name.Select((c, i) => char.IsUpper(c) ? (i == 0 ? "" : "_") + char.ToLowerInvariant(c) : c.ToString()));
+}
