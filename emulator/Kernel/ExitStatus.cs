@@ -74,6 +74,12 @@ public sealed record CrashReport
     /// <summary>The mapping that holds RIP.</summary>
     public string? CodeMapping { get; init; }
 
+    /// <summary>For #UD: the instruction is valid, the emulator lacks it.</summary>
+    public bool Unsupported { get; init; }
+
+    /// <summary><c>symbol+offset</c> of RIP, where a symbol table tells.</summary>
+    public string? Symbol { get; init; }
+
     /// <summary>Host path of the program, for symbols.</summary>
     public string? Program { get; init; }
 }

@@ -99,6 +99,7 @@ public sealed partial class Machine
             FaultAddress = at,
             Registers = registers,
             InstructionBytes = code[..length],
+            Unsupported = info.Vector == Vector.InvalidOpcode && task.Vcpu!.State->Unsupported != 0,
             Program = task.Process.ExecutablePath,
         };
     }

@@ -5,6 +5,8 @@ namespace Emulator.Kernel.Files
     {
         public string PathName(Path path) => "/";
 
+        public int? ForegroundGroup => null;
+
         internal (FdTable Files, FsContext Fs) CreateFirst(Task task) => (new FdTable(), new FsContext(default, default));
 
         internal void OnSessionLeaderExit(Task task)

@@ -223,7 +223,7 @@ internal sealed class RunCommand
             Vcpus = vcpus,
             MemoryBytes = memory & ~4095UL,
             Tlb = tlb,
-            Features = features.Value,
+            Cpu = features.Value,
             Deterministic = scheduler.Equals("deterministic", StringComparison.Ordinal),
             Seed = parsed.GetValue(_seed),
             Binds = binds,

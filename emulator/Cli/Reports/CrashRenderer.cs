@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Emulator.Hardware.Cpu;
 using Emulator.Kernel;
 using Iced.Intel;
 
@@ -65,7 +66,7 @@ internal static class CrashRenderer
     {
         if (crash.InstructionBytes.Length == 0)
             return "unreadable: nothing executable is mapped at rip";
-        var decoder = Decoder.Create(64, crash.InstructionBytes);
+        var decoder = Iced.Intel.Decoder.Create(64, crash.InstructionBytes);
         decoder.IP = crash.Registers.Rip;
         Instruction instruction = decoder.Decode();
         int length = instruction.IsInvalid ? 1 : instruction.Length;
@@ -96,11 +97,9 @@ internal static class CrashRenderer
     private static unsafe string Registers(CrashReport crash)
     {
         var text = new StringBuilder();
+        VcpuRegisters registers = crash.Registers;
         for (int i = 0; i < 16; i++)
-        {
-            ulong value = crash.Registers.Gpr[i];
-            text.Append(CultureInfo.InvariantCulture, $"{(i % 4 == 0 ? "  " : "  ")}{Gpr[i]} {value:x16}").Append(i % 4 == 3 ? "\n" : "");
-        }
+            text.Append(CultureInfo.InvariantCulture, $"  {Gpr[i]} {registers.Gpr[i]:x16}").Append(i % 4 == 3 ? "\n" : "");
         text.Append(CultureInfo.InvariantCulture, $"  rip {crash.Registers.Rip:x16}  rflags {crash.Registers.Rflags:x8}  fs {crash.Registers.FsBase:x}  gs {crash.Registers.GsBase:x}");
         return text.Append('\n').ToString();
     }

@@ -177,6 +177,8 @@ public sealed partial class Process
     /// <summary>SIGCHLD to the parent and a wake-up of its waits (kernel/signal.c:do_notify_parent_cldstop).</summary>
     internal void NotifyParent(int code, int status)
     {
+        if (code == SignalInfo.CLD_STOPPED && this == Machine.Main)
+            Machine.WhenStopped?.Invoke();
         Process? parent;
         lock (Machine.Processes.Lock)
             parent = Parent;
