@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Emulator.Cli.Host;
 
 namespace Emulator.Cli.Commands;
@@ -20,10 +21,18 @@ internal static class CommandLine
         if (parsed.Action is not null && parsed.Errors.Count == 0 && run.AsksForHelp(options))
             return parsed.Invoke();
         if (parsed.Errors.Count > 0)
-            return UsageError(parsed.Errors[0].Message);
+            return UsageError(Plain(parsed.Errors[0]));
         if (own == args.Length)
             return UsageError("no program given");
         return run.Execute(parsed, args, args.Length - own);
+    }
+
+    /// <summary>The library's message, without the names of C# types.</summary>
+    private static string Plain(ParseError error)
+    {
+        if (error.SymbolResult is OptionResult { Tokens.Count: > 0 } option && error.Message.Contains("System.", StringComparison.Ordinal))
+            return $"{option.Option.Name} {option.Tokens[0].Value}: not a number";
+        return error.Message.StartsWith("Unrecognized command", StringComparison.Ordinal) ? error.Message.Replace("command or argument", "option", StringComparison.Ordinal) : error.Message;
     }
 
     public static int UsageError(string message)
