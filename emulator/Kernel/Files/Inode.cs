@@ -70,6 +70,14 @@ public abstract class Inode
         return -Errno.EPERM;
     }
 
+    /// <summary>open(2) of a name that does not exist: the new file is open whatever its mode says.</summary>
+    internal virtual long CreateOpen(Task task, Path directory, string name, uint mode, int flags, out OpenFile? file)
+    {
+        file = null;
+        long r = Create(task, directory.Dentry!, name, S_IFREG | mode, 0, out Dentry? child);
+        return r < 0 ? r : task.Machine.Vfs.OpenExisting(task, directory with { Dentry = child }, flags & ~O_TRUNC, created: true, out file);
+    }
+
     public virtual long MakeDirectory(Task task, Dentry self, string name, uint mode) => -Errno.EPERM;
 
     public virtual long MakeSymlink(Task task, Dentry self, string name, string target) => -Errno.EPERM;

@@ -35,6 +35,12 @@ public abstract class OpenFile
     /// <summary>Has an offset: pread and lseek work.</summary>
     public virtual bool IsSeekable => false;
 
+    /// <summary>A write is one message and cannot be split.</summary>
+    internal virtual bool KeepsMessages => false;
+
+    /// <summary>F_SETOWN's process or, negative, process group.</summary>
+    internal int Owner { get; set; }
+
     /// <summary>The pages that mmap maps, or null where mapping is refused with ENODEV.</summary>
     public virtual PageCache? Mapping => null;
 
@@ -75,7 +81,7 @@ public abstract class OpenFile
     public virtual long Ioctl(Task task, uint command, ulong argument) => -Errno.ENOTTY;
 
     /// <summary>What the file is ready for now. With a table, also registers the queues that tell of a change.</summary>
-    public virtual PollEvents Poll(PollTable? table) => PollEvents.Readable | PollEvents.Writable;
+    public virtual PollEvents Poll(Task task, PollTable? table) => PollEvents.Readable | PollEvents.Writable;
 
     public virtual long Sync(Task task) => -Errno.EINVAL;
 

@@ -1,0 +1,76 @@
+using System.Runtime.InteropServices;
+using Emulator.Kernel.Tasks;
+using static Emulator.Kernel.Files.FileAbi;
+
+namespace Emulator.Kernel.Files;
+
+/// <summary>The character devices, by number (Documentation/admin-guide/devices.txt).</summary>
+internal static class Devices
+{
+    public static readonly (string Name, uint Major, uint Minor, uint Mode)[] Nodes =
+    [
+        ("null", 1, 3, 0x1B6), ("zero", 1, 5, 0x1B6), ("full", 1, 7, 0x1B6), ("random", 1, 8, 0x1B6), ("urandom", 1, 9, 0x1B6),
+        ("tty", 5, 0, 0x1B6), ("ptmx", 5, 2, 0x1B6),
+    ];
+
+    public static long Open(Task task, Path path, ulong device, int flags, out OpenFile? file)
+    {
+        file = (DeviceNumber.Major(device), DeviceNumber.Minor(device)) switch
+        {
+            (1, 3) => new NullDevice(flags) { Path = path },
+            (1, 5) => new ZeroDevice(flags, full: false) { Path = path },
+            (1, 7) => new ZeroDevice(flags, full: true) { Path = path },
+            (1, 8) or (1, 9) => new RandomDevice(flags) { Path = path },
+            (5, 0) => task.Machine.Vfs.OpenControllingTerminal(task, path, flags),
+            (5, 2) => PseudoTerminal.OpenMaster(task, path, flags),
+            (136, var n) => PseudoTerminal.OpenSlave(task, path, n, flags),
+            _ => null,
+        };
+        return file is null ? -Errno.ENXIO : 0;
+    }
+}
+
+/// <summary>A device without a size: seeking succeeds and goes nowhere (drivers/char/mem.c:null_lseek).</summary>
+internal abstract class MemoryDevice(int flags) : OpenFile(flags)
+{
+    public override bool IsSeekable => true;
+
+    public override long Seek(Task task, long offset, int whence) => Position = 0;
+}
+
+internal sealed class NullDevice(int flags) : MemoryDevice(flags)
+{
+    public override long Read(Task task, Span<byte> buffer, ref long position) => 0;
+
+    public override long Write(Task task, ReadOnlySpan<byte> buffer, ref long position) => buffer.Length;
+}
+
+internal sealed class ZeroDevice(int flags, bool full) : MemoryDevice(flags)
+{
+    /// <summary>mmap of /dev/zero is anonymous memory.</summary>
+    internal bool MapsAnonymously => !full;
+
+    public override long Read(Task task, Span<byte> buffer, ref long position)
+    {
+        buffer.Clear();
+        return buffer.Length;
+    }
+
+    public override long Write(Task task, ReadOnlySpan<byte> buffer, ref long position) => full ? -Errno.ENOSPC : buffer.Length;
+}
+
+internal sealed class RandomDevice(int flags) : MemoryDevice(flags)
+{
+    private const uint RNDGETENTCNT = 0x8004_5200;
+
+    public override long Read(Task task, Span<byte> buffer, ref long position)
+    {
+        task.Machine.Random.Fill(buffer);
+        return buffer.Length;
+    }
+
+    public override long Write(Task task, ReadOnlySpan<byte> buffer, ref long position) => buffer.Length;
+
+    public override long Ioctl(Task task, uint command, ulong argument) =>
+        command == RNDGETENTCNT ? (task.TryWrite(argument, 256) ? 0 : -Errno.EFAULT) : -Errno.ENOTTY;
+}

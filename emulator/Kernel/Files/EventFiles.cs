@@ -1,0 +1,192 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Scheduling;
+using static Emulator.Kernel.Files.FileAbi;
+
+namespace Emulator.Kernel.Files;
+
+/// <summary>eventfd(2): a 64-bit counter.</summary>
+internal sealed class EventFd(ulong initial, bool semaphore, int flags) : OpenFile(flags)
+{
+    private readonly Lock _lock = new();
+    private readonly WaitQueue _changed = new();
+    private ulong _count = initial;
+
+    public override long Read(Task task, Span<byte> buffer, ref long position)
+    {
+        if (buffer.Length < 8)
+            return -Errno.EINVAL;
+        ulong taken;
+        while (!TryTake(out taken))
+        {
+            if (IsNonBlocking)
+                return -Errno.EAGAIN;
+            if (_changed.Wait(task, this, static e => Volatile.Read(ref e._count) != 0) != WaitResult.Ok)
+                return -Errno.ERESTARTSYS;
+        }
+        BinaryPrimitives.WriteUInt64LittleEndian(buffer, taken);
+        _changed.WakeAll();
+        return 8;
+    }
+
+    private bool TryTake(out ulong taken)
+    {
+        lock (_lock)
+        {
+            taken = semaphore && _count > 0 ? 1 : _count;
+            _count -= taken;
+            return taken != 0;
+        }
+    }
+
+    public override long Write(Task task, ReadOnlySpan<byte> buffer, ref long position)
+    {
+        if (buffer.Length < 8)
+            return -Errno.EINVAL;
+        ulong added = BinaryPrimitives.ReadUInt64LittleEndian(buffer);
+        if (added == ulong.MaxValue)
+            return -Errno.EINVAL;
+        while (!TryAdd(added))
+        {
+            if (IsNonBlocking)
+                return -Errno.EAGAIN;
+            if (_changed.Wait(task, (Self: this, added), static s => s.Self.HasRoom(s.added)) != WaitResult.Ok)
+                return -Errno.ERESTARTSYS;
+        }
+        _changed.WakeAll();
+        return 8;
+    }
+
+    private bool HasRoom(ulong added) => ulong.MaxValue - Volatile.Read(ref _count) > added;
+
+    private bool TryAdd(ulong added)
+    {
+        lock (_lock)
+        {
+            if (!HasRoom(added))
+                return false;
+            _count += added;
+            return true;
+        }
+    }
+
+    public override PollEvents Poll(Task task, PollTable? table)
+    {
+        table?.Add(_changed);
+        ulong count = Volatile.Read(ref _count);
+        return (count > 0 ? PollEvents.Readable : 0) | (count < ulong.MaxValue - 1 ? PollEvents.Writable : 0);
+    }
+
+    internal override void DescribeTo(StringBuilder text) => text.Append(CultureInfo.InvariantCulture, $"eventfd-count: {_count,16:x}\n");
+}
+
+/// <summary>timerfd_create(2): expirations counted until they are read.</summary>
+internal sealed class TimerFd : OpenFile
+{
+    private const int CLOCK_REALTIME = 0, CLOCK_REALTIME_ALARM = 8;
+
+    private readonly Machine _machine;
+    private readonly int _clock;
+    private readonly KernelTimer _timer;
+    private readonly Lock _lock = new();
+    private readonly WaitQueue _expired = new();
+    private long _next = Clock.Never;
+    private long _interval;
+    private ulong _count;
+
+    public TimerFd(Machine machine, int clock, int flags)
+        : base(flags)
+    {
+        _machine = machine;
+        _clock = clock;
+        _timer = new KernelTimer(machine, Fire);
+    }
+
+    /// <summary>What must be added to the machine's monotonic time to give this timer's clock.</summary>
+    private long Offset => _clock is CLOCK_REALTIME or CLOCK_REALTIME_ALARM ? _machine.Clock.RealtimeOffsetNs : 0;
+
+    /// <summary>timerfd_settime; times in nanoseconds, 0 disarms.</summary>
+    public void Set(long value, long interval, bool absolute, out long oldValue, out long oldInterval)
+    {
+        lock (_lock)
+        {
+            Get(out oldValue, out oldInterval);
+            long now = _machine.Clock.MonotonicNs;
+            long delta = absolute ? value - Offset : now + Math.Min(value, Clock.Never - now - 1);
+            _next = value == 0 ? Clock.Never : Math.Max(1, delta);
+            _interval = interval;
+            _count = 0;
+            _timer.Arm(_next);
+        }
+    }
+
+    /// <summary>Time left until the next expiry, and the interval.</summary>
+    public void Get(out long value, out long interval)
+    {
+        lock (_lock)
+        {
+            value = _next == Clock.Never ? 0 : Math.Max(1, _next - _machine.Clock.MonotonicNs);
+            interval = _interval;
+        }
+    }
+
+    private void Fire()
+    {
+        lock (_lock)
+        {
+            if (_next == Clock.Never)
+                return;
+            long late = _machine.Clock.MonotonicNs - _next;
+            if (late < 0)
+            {
+                _timer.Arm(_next);
+                return;
+            }
+            long times = _interval > 0 ? (late / _interval) + 1 : 1;
+            _count += (ulong)times;
+            _next = _interval > 0 ? _next + (times * _interval) : Clock.Never;
+            if (_next != Clock.Never)
+                _timer.Arm(_next);
+        }
+        _expired.WakeAll();
+    }
+
+    public override long Read(Task task, Span<byte> buffer, ref long position)
+    {
+        if (buffer.Length < 8)
+            return -Errno.EINVAL;
+        while (true)
+        {
+            ulong count;
+            lock (_lock)
+            {
+                count = _count;
+                _count = 0;
+            }
+            if (count > 0)
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(buffer, count);
+                return 8;
+            }
+            if (IsNonBlocking)
+                return -Errno.EAGAIN;
+            if (_expired.Wait(task, this, static t => Volatile.Read(ref t._count) != 0) != WaitResult.Ok)
+                return -Errno.ERESTARTSYS;
+        }
+    }
+
+    public override PollEvents Poll(Task task, PollTable? table)
+    {
+        table?.Add(_expired);
+        return Volatile.Read(ref _count) != 0 ? PollEvents.Readable : 0;
+    }
+
+    protected override void Release()
+    {
+        lock (_lock)
+            _next = Clock.Never;
+        _timer.Cancel();
+    }
+}
