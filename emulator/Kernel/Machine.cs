@@ -36,6 +36,7 @@ public sealed partial class Machine : IDisposable
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
         Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };
         Processes.Add(Init);
+        Vfs = new Files.Vfs(this);
     }
 
     public MachineOptions Options { get; }
@@ -48,6 +49,9 @@ public sealed partial class Machine : IDisposable
     public MemorySystem MemorySystem { get; }
 
     public PageAllocator Pages => MemorySystem.Pages;
+
+    /// <summary>The tree of files that guests see.</summary>
+    public Files.Vfs Vfs { get; }
 
     public Clock Clock { get; }
 
@@ -127,6 +131,7 @@ public sealed partial class Machine : IDisposable
         StopFor(ExitReason.Stopped);
         HostThreads.Stop();
         HostPoller.Dispose();
+        Vfs.Dispose();
         MemorySystem.Dispose();
         Platform.Dispose();
     }

@@ -10,7 +10,7 @@ internal static class Devices
     public static readonly (string Name, uint Major, uint Minor, uint Mode)[] Nodes =
     [
         ("null", 1, 3, 0x1B6), ("zero", 1, 5, 0x1B6), ("full", 1, 7, 0x1B6), ("random", 1, 8, 0x1B6), ("urandom", 1, 9, 0x1B6),
-        ("tty", 5, 0, 0x1B6), ("ptmx", 5, 2, 0x1B6),
+        ("tty", 5, 0, 0x1B6),
     ];
 
     public static long Open(Task task, Path path, ulong device, int flags, out OpenFile? file)
@@ -22,8 +22,6 @@ internal static class Devices
             (1, 7) => new ZeroDevice(flags, full: true) { Path = path },
             (1, 8) or (1, 9) => new RandomDevice(flags) { Path = path },
             (5, 0) => task.Machine.Vfs.OpenControllingTerminal(task, path, flags),
-            (5, 2) => PseudoTerminal.OpenMaster(task, path, flags),
-            (136, var n) => PseudoTerminal.OpenSlave(task, path, n, flags),
             _ => null,
         };
         return file is null ? -Errno.ENXIO : 0;

@@ -110,7 +110,7 @@ internal sealed class HostStream : OpenFile
         return events;
     }
 
-    public override long GetAttributes(out FileAttributes attributes)
+    public override long GetAttributes(out InodeAttributes attributes)
     {
         long r = HostCalls.StatAt(_fd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx s);
         attributes = default;

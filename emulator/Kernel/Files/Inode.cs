@@ -43,7 +43,7 @@ public abstract class Inode
     /// <summary>Writers, one at a time (i_rwsem): appends and partial updates do not interleave.</summary>
     internal Tasks.Locks.Mutex WriteLock { get; } = new();
 
-    public abstract long GetAttributes(Dentry self, out FileAttributes attributes);
+    public abstract long GetAttributes(Dentry self, out InodeAttributes attributes);
 
     public virtual long SetAttributes(Task task, Dentry self, in AttributeChange change) => -Errno.EPERM;
 

@@ -45,11 +45,11 @@ public class MemoryInode : Inode
 
     private protected Timestamp Now => Timestamp.FromNanoseconds(Filesystem.Machine.Clock.RealtimeNs);
 
-    public override long GetAttributes(Dentry self, out FileAttributes attributes)
+    public override long GetAttributes(Dentry self, out InodeAttributes attributes)
     {
         lock (_lock)
         {
-            attributes = new FileAttributes
+            attributes = new InodeAttributes
             {
                 Device = Filesystem.Device,
                 Inode = Number,

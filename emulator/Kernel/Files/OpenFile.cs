@@ -98,7 +98,7 @@ public abstract class OpenFile
     public virtual string DisplayName => Path.Dentry is { } dentry ? dentry.Filesystem.DisplayName(Path) : "anon_inode:[unknown]";
 
     /// <summary>Attributes of the open file, also when it has no name any more.</summary>
-    public virtual long GetAttributes(out FileAttributes attributes)
+    public virtual long GetAttributes(out InodeAttributes attributes)
     {
         if (Path.Dentry is { } dentry)
             return dentry.Inode.GetAttributes(dentry, out attributes);

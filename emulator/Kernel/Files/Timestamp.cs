@@ -11,7 +11,7 @@ public readonly record struct Timestamp(long Seconds, uint Nanoseconds)
 }
 
 /// <summary>What the stat family tells of a file. Sizes are bytes, blocks are 512 bytes.</summary>
-public struct FileAttributes
+public struct InodeAttributes
 {
     public ulong Device;
     public ulong Inode;

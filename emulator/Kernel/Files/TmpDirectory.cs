@@ -243,7 +243,7 @@ internal sealed class TmpDirectory : MemoryInode
     private (uint Uid, uint Gid) Owner(Task task)
     {
         uint gid = task.Credentials.EffectiveGid;
-        if ((Mode & S_ISGID) != 0 && GetAttributes(null!, out FileAttributes mine) == 0)
+        if ((Mode & S_ISGID) != 0 && GetAttributes(null!, out InodeAttributes mine) == 0)
             gid = mine.Gid;
         return (task.Credentials.EffectiveUid, gid);
     }

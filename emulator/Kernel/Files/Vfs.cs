@@ -83,11 +83,11 @@ public sealed partial class Vfs
         if (inode.ChecksPermissionsItself)
             return 0;
         Credentials c = task.Credentials;
-        long r = inode.GetAttributes(path.Dentry!, out FileAttributes a);
+        long r = inode.GetAttributes(path.Dentry!, out InodeAttributes a);
         return r < 0 ? r : CheckMode(a, mask, realIds ? c.Uid : c.EffectiveUid, realIds ? c.Gid : c.EffectiveGid, c.Groups);
     }
 
-    private static long CheckMode(in FileAttributes a, int mask, uint uid, uint gid, IReadOnlyList<uint> groups)
+    private static long CheckMode(in InodeAttributes a, int mask, uint uid, uint gid, IReadOnlyList<uint> groups)
     {
         if (uid == 0)
             return (mask & X_OK) == 0 || a.Type == S_IFDIR || (a.Mode & 0x49) != 0 ? 0 : -Errno.EACCES;
@@ -105,7 +105,7 @@ public sealed partial class Vfs
         long r = CheckPermission(task, directory, W_OK | X_OK);
         if (r < 0 || directory.Inode.ChecksPermissionsItself || task.Credentials.EffectiveUid == 0 || (directory.Inode.Mode & S_ISVTX) == 0)
             return r;
-        if (directory.Inode.GetAttributes(directory.Dentry!, out FileAttributes d) < 0 || child.Inode.GetAttributes(child, out FileAttributes c) < 0)
+        if (directory.Inode.GetAttributes(directory.Dentry!, out InodeAttributes d) < 0 || child.Inode.GetAttributes(child, out InodeAttributes c) < 0)
             return -Errno.EPERM;
         uint uid = task.Credentials.EffectiveUid;
         return uid == d.Uid || uid == c.Uid ? 0 : -Errno.EPERM;
@@ -127,7 +127,7 @@ public sealed partial class Vfs
         return 0;
     }
 
-    private static ulong NumberOf(Path path) => path.Inode.GetAttributes(path.Dentry!, out FileAttributes a) == 0 ? a.Inode : 1;
+    private static ulong NumberOf(Path path) => path.Inode.GetAttributes(path.Dentry!, out InodeAttributes a) == 0 ? a.Inode : 1;
 
     /// <summary>The absolute name of a place as seen from the tree's root, or from a task's own root.</summary>
     public string PathName(Path path) => PathName(path, Root, out _);

@@ -175,7 +175,7 @@ internal static class DescriptorSyscalls
             case SEEK_SET: break;
             case SEEK_CUR: origin = file.Position; break;
             case SEEK_END:
-                if (file.GetAttributes(out FileAttributes attributes) is < 0 and var r)
+                if (file.GetAttributes(out InodeAttributes attributes) is < 0 and var r)
                     return r;
                 origin = attributes.Size;
                 break;
@@ -278,7 +278,7 @@ internal static class DescriptorSyscalls
                 file.Flags = on != 0 ? file.Flags | bit : file.Flags & ~bit;
                 return 0;
             case FIONREAD or FIOQSIZE when file.IsSeekable && file.Inode is { IsRegular: true }:
-                if (file.GetAttributes(out FileAttributes attributes) is < 0 and var r)
+                if (file.GetAttributes(out InodeAttributes attributes) is < 0 and var r)
                     return r;
                 bool written = command == FIONREAD ? t.TryWrite(a.A2, (int)(attributes.Size - file.Position)) : t.TryWrite(a.A2, attributes.Size);
                 return written ? 0 : -Errno.EFAULT;

@@ -73,10 +73,6 @@ internal static class OpenSyscalls
         return Open(t, (int)a.A0, a.A1, flags, (uint)how.Mode, scope);
     }
 
-    private struct OpenHow
-    {
-        public ulong Flags;
-        public ulong Mode;
-        public ulong Resolve;
-    }
+    /// <summary>struct open_how.</summary>
+    private readonly record struct OpenHow(ulong Flags, ulong Mode, ulong Resolve);
 }

@@ -89,7 +89,7 @@ internal static class PathSyscalls
         path.IsReadOnly ? -Errno.EROFS : path.Inode.SetAttributes(t, path.Dentry!, change);
 
     /// <summary>Only the owner, or root, may change a file's mode, owner and times (fs/attr.c:setattr_prepare).</summary>
-    private static long CheckOwner(Task t, in FileAttributes attributes) =>
+    private static long CheckOwner(Task t, in InodeAttributes attributes) =>
         t.Credentials.EffectiveUid == 0 || t.Credentials.EffectiveUid == attributes.Uid ? 0 : -Errno.EPERM;
 
     private static long ChangeMode(Task t, int dirfd, ulong address, uint mode, int flags)
@@ -103,7 +103,7 @@ internal static class PathSyscalls
             return -Errno.EROFS;
         if (path.Inode.IsSymlink)
             return -Errno.EOPNOTSUPP;
-        r = path.Inode.GetAttributes(path.Dentry!, out FileAttributes attributes);
+        r = path.Inode.GetAttributes(path.Dentry!, out InodeAttributes attributes);
         if (r == 0 && !path.Inode.ChecksPermissionsItself)
             r = CheckOwner(t, attributes);
         return r < 0 ? r : Apply(t, path, new AttributeChange { Mode = mode & S_IALLUGO });
@@ -121,7 +121,7 @@ internal static class PathSyscalls
     {
         if (file.Path.IsReadOnly)
             return -Errno.EROFS;
-        long r = file.GetAttributes(out FileAttributes attributes);
+        long r = file.GetAttributes(out InodeAttributes attributes);
         if (r == 0 && file.Inode is not { ChecksPermissionsItself: true })
             r = CheckOwner(t, attributes);
         return r < 0 ? r : file.SetAttributes(t, change);
@@ -136,10 +136,11 @@ internal static class PathSyscalls
             return r;
         if (path.IsReadOnly)
             return -Errno.EROFS;
-        r = path.Inode.GetAttributes(path.Dentry!, out FileAttributes attributes);
-        if (r == 0)
-            r = OwnerChange(t, attributes, path.Inode.ChecksPermissionsItself, uid, gid, out AttributeChange change) is < 0 and var e ? e : Apply(t, path, change);
-        return r;
+        r = path.Inode.GetAttributes(path.Dentry!, out InodeAttributes attributes);
+        if (r < 0)
+            return r;
+        r = OwnerChange(t, attributes, path.Inode.ChecksPermissionsItself, uid, gid, out AttributeChange change);
+        return r < 0 ? r : Apply(t, path, change);
     }
 
     private static long Fchown(Task t, in SyscallArgs a)
@@ -149,16 +150,15 @@ internal static class PathSyscalls
             return -Errno.EBADF;
         if (file.Path.IsReadOnly)
             return -Errno.EROFS;
-        long r = file.GetAttributes(out FileAttributes attributes);
-        if (r == 0)
-            r = OwnerChange(t, attributes, file.Inode is { ChecksPermissionsItself: true }, (uint)a.A1, (uint)a.A2, out AttributeChange change);
-        else
+        long r = file.GetAttributes(out InodeAttributes attributes);
+        if (r < 0)
             return r;
+        r = OwnerChange(t, attributes, file.Inode is { ChecksPermissionsItself: true }, (uint)a.A1, (uint)a.A2, out AttributeChange change);
         return r < 0 ? r : file.SetAttributes(t, change);
     }
 
     /// <summary>Giving files away is for root; the owner may choose among its own groups. Either takes set-ID bits with it.</summary>
-    private static long OwnerChange(Task t, in FileAttributes old, bool hostDecides, uint uid, uint gid, out AttributeChange change)
+    private static long OwnerChange(Task t, in InodeAttributes old, bool hostDecides, uint uid, uint gid, out AttributeChange change)
     {
         change = new AttributeChange { Uid = uid == uint.MaxValue ? null : uid, Gid = gid == uint.MaxValue ? null : gid };
         Credentials c = t.Credentials;
@@ -259,7 +259,7 @@ internal static class PathSyscalls
     {
         if (path.Dentry is null || path.Inode.ChecksPermissionsItself)
             return 0;
-        long r = path.Inode.GetAttributes(path.Dentry, out FileAttributes attributes);
+        long r = path.Inode.GetAttributes(path.Dentry, out InodeAttributes attributes);
         if (r < 0 || CheckOwner(t, attributes) == 0)
             return r;
         return toNow ? t.Machine.Vfs.CheckPermission(t, path, W_OK) : -Errno.EPERM;

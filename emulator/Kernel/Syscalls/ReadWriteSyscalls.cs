@@ -73,7 +73,7 @@ internal static class ReadWriteSyscalls
             return total;
         if ((flags & ~RwfKnown) != 0)
             return -Errno.EOPNOTSUPP;
-        if (write && (flags & RWF_APPEND) != 0 && reference.File!.GetAttributes(out FileAttributes attributes) == 0)
+        if (write && (flags & RWF_APPEND) != 0 && reference.File!.GetAttributes(out InodeAttributes attributes) == 0)
             offset = offset is null ? null : attributes.Size;
         return Transfer(t, reference.File!, vectors, total, write, offset);
     }

@@ -27,7 +27,7 @@ internal static class StatSyscalls
         using FileReference reference = t.Files.Get((int)a.A0);
         if (reference.File is not { } file)
             return -Errno.EBADF;
-        long r = file.GetAttributes(out FileAttributes attributes);
+        long r = file.GetAttributes(out InodeAttributes attributes);
         return r < 0 ? r : CopyOut(t, a.A1, attributes);
     }
 
@@ -35,12 +35,12 @@ internal static class StatSyscalls
     {
         if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) != 0)
             return -Errno.EINVAL;
-        long r = GetAttributes(t, dirfd, path, flags, out FileAttributes attributes, out _);
+        long r = GetAttributes(t, dirfd, path, flags, out InodeAttributes attributes, out _);
         return r < 0 ? r : CopyOut(t, buffer, attributes);
     }
 
     /// <summary>An empty path with AT_EMPTY_PATH is fstat of the descriptor, which may have no name.</summary>
-    private static long GetAttributes(Task t, int dirfd, ulong address, int flags, out FileAttributes attributes, out int mountId)
+    private static long GetAttributes(Task t, int dirfd, ulong address, int flags, out InodeAttributes attributes, out int mountId)
     {
         attributes = default;
         mountId = 0;
@@ -64,7 +64,7 @@ internal static class StatSyscalls
         return r < 0 ? r : path.Inode.GetAttributes(path.Dentry!, out attributes);
     }
 
-    private static long CopyOut(Task t, ulong address, in FileAttributes f)
+    private static long CopyOut(Task t, ulong address, in InodeAttributes f)
     {
         Span<byte> b = stackalloc byte[StatSize];
         b.Clear();
@@ -98,7 +98,7 @@ internal static class StatSyscalls
             return -Errno.EINVAL;
         if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) != 0)
             return -Errno.EINVAL;
-        long r = GetAttributes(t, (int)a.A0, a.A1, flags, out FileAttributes f, out int mountId);
+        long r = GetAttributes(t, (int)a.A0, a.A1, flags, out InodeAttributes f, out int mountId);
         if (r < 0)
             return r;
         Span<byte> b = stackalloc byte[StatxSize];

@@ -87,7 +87,7 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
         }
     }
 
-    public override long GetAttributes(out FileAttributes attributes)
+    public override long GetAttributes(out InodeAttributes attributes)
     {
         long r = HostCalls.StatAt(fd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx stat);
         attributes = r < 0 ? default : inode.Filesystem.ToAttributes(stat);

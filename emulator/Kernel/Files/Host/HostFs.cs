@@ -114,7 +114,7 @@ internal sealed class HostFs : Filesystem, IDisposable
         return r;
     }
 
-    public FileAttributes ToAttributes(in HostCalls.Statx s) => new()
+    public InodeAttributes ToAttributes(in HostCalls.Statx s) => new()
     {
         Device = DeviceNumber.Make(s.DeviceMajor, s.DeviceMinor),
         Inode = s.Inode,

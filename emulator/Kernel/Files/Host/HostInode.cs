@@ -61,7 +61,7 @@ internal sealed class HostInode : Inode
         cache?.Free();
     }
 
-    public override long GetAttributes(Dentry self, out FileAttributes attributes)
+    public override long GetAttributes(Dentry self, out InodeAttributes attributes)
     {
         long r = _fs.Stat(self, "", out HostCalls.Statx stat);
         attributes = r < 0 ? default : _fs.ToAttributes(stat);

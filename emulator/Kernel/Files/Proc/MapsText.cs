@@ -1,0 +1,112 @@
+using System.Globalization;
+using System.Text;
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Files.Proc;
+
+/// <summary>/proc/PID/maps and smaps (fs/proc/task_mmu.c).</summary>
+internal static class MapsText
+{
+    /// <summary>Where names begin on a line.</summary>
+    private const int NameColumn = 73;
+
+    private readonly record struct Row(ulong Start, ulong End, VmFlags Flags, ulong Offset, OpenFile? File, string? Name, long Resident);
+
+    public static string Format(Task reader, Mm mm, bool details)
+    {
+        if (!mm.TryGet())
+            return "";
+        List<Row> rows = Collect(reader, mm);
+        var text = new StringBuilder();
+        foreach (Row row in rows)
+        {
+            AppendLine(text, reader, row, row.Name ?? Label(mm, row));
+            row.File?.Put();
+            if (details)
+                AppendDetails(text, row);
+        }
+        mm.Put(reader);
+        return text.ToString();
+    }
+
+    /// <summary>A copy of the list, so that names are made without the mmap lock.</summary>
+    private static List<Row> Collect(Task reader, Mm mm)
+    {
+        var rows = new List<Row>();
+        using (mm.MmapLock.EnterRead(reader))
+        {
+            for (Vma? v = mm.Vmas.First; v is not null; v = mm.Vmas.Next(v))
+                rows.Add(new Row(v.Start, v.End, v.Flags, v.IsAnonymous ? 0 : v.PageOffset << 12, v.File?.Get(), v.Name, 0));
+        }
+        return rows;
+    }
+
+    private static string Label(Mm mm, Row row)
+    {
+        if (row.File is not null)
+            return "";
+        if (mm.CurrentBrk > mm.StartBrk && row.Start < mm.CurrentBrk && row.End > mm.StartBrk)
+            return "[heap]";
+        return row.Start <= mm.StartStack && mm.StartStack < row.End ? "[stack]" : "";
+    }
+
+    private static void AppendLine(StringBuilder text, Task reader, Row row, string name)
+    {
+        int start = text.Length;
+        ulong device = 0, inode = 0;
+        if (row.File is { } file)
+        {
+            if (file.GetAttributes(out InodeAttributes a) == 0)
+                (device, inode) = (a.Device, a.Inode);
+            name = file.DisplayName;
+        }
+        char r = (row.Flags & VmFlags.Read) != 0 ? 'r' : '-', w = (row.Flags & VmFlags.Write) != 0 ? 'w' : '-', x = (row.Flags & VmFlags.Exec) != 0 ? 'x' : '-';
+        char p = (row.Flags & VmFlags.MayShare) != 0 ? 's' : 'p';
+        text.Append(CultureInfo.InvariantCulture, $"{row.Start:x8}-{row.End:x8} {r}{w}{x}{p} {row.Offset:x8} ");
+        text.Append(CultureInfo.InvariantCulture, $"{DeviceNumber.Major(device):x2}:{DeviceNumber.Minor(device):x2} {inode} ");
+        if (name.Length > 0)
+            text.Append(' ', Math.Max(0, NameColumn - (text.Length - start))).Append(name.Replace("\n", "\\012", StringComparison.Ordinal));
+        text.Append('\n');
+    }
+
+    private static void AppendDetails(StringBuilder text, Row row)
+    {
+        ulong size = (row.End - row.Start) >> 10;
+        text.Append(CultureInfo.InvariantCulture, $"Size:           {size,8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n");
+        text.Append(CultureInfo.InvariantCulture, $"Rss:            {row.Resident * 4,8} kB\nPss:            {row.Resident * 4,8} kB\nVmFlags: ");
+        text.Append((row.Flags & VmFlags.Read) != 0 ? "rd " : "").Append((row.Flags & VmFlags.Write) != 0 ? "wr " : "").Append((row.Flags & VmFlags.Exec) != 0 ? "ex " : "");
+        text.Append('\n');
+    }
+}
+
+/// <summary>/proc/PID/mounts and mountinfo.</summary>
+internal static class MountsText
+{
+    public static string Mounts(Task reader)
+    {
+        var text = new StringBuilder();
+        foreach (Mount m in reader.Machine.Vfs.Mounts)
+            text.Append(CultureInfo.InvariantCulture, $"{Escape(m.Source)} {Escape(PathOf(reader, m))} {m.Root.Filesystem.TypeName} {Options(m)} 0 0\n");
+        return text.ToString();
+    }
+
+    public static string MountInfo(Task reader)
+    {
+        var text = new StringBuilder();
+        foreach (Mount m in reader.Machine.Vfs.Mounts)
+        {
+            ulong device = m.Root.Filesystem.Device;
+            text.Append(CultureInfo.InvariantCulture, $"{m.Id} {m.ParentDirectory.Mount?.Id ?? 1} {DeviceNumber.Major(device)}:{DeviceNumber.Minor(device)} / ");
+            text.Append(CultureInfo.InvariantCulture, $"{Escape(PathOf(reader, m))} {Options(m)} - {m.Root.Filesystem.TypeName} {Escape(m.Source)} {(m.ReadOnly ? "ro" : "rw")}\n");
+        }
+        return text.ToString();
+    }
+
+    private static string PathOf(Task reader, Mount m) => reader.Machine.Vfs.PathName(new Path(m, m.Root));
+
+    private static string Options(Mount m) => m.ReadOnly ? "ro,relatime" : "rw,relatime";
+
+    private static string Escape(string name) =>
+        name.Replace("\\", "\\134", StringComparison.Ordinal).Replace(" ", "\\040", StringComparison.Ordinal).Replace("\n", "\\012", StringComparison.Ordinal);
+}
