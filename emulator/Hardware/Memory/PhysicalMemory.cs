@@ -10,11 +10,11 @@ public sealed unsafe class PhysicalMemory : IDisposable
 {
     private bool _disposed;
 
-    /// <param name="bytes">A multiple of the frame size; at most 2^51, the widest physical address of the architecture less one bit.</param>
+    /// <param name="bytes">A multiple of the frame size; at most 2^46, what <see cref="PagingControls.Linux"/> can address.</param>
     public PhysicalMemory(ulong bytes)
     {
-        if (bytes == 0 || bytes % Pfn.Size != 0 || bytes > 1UL << 51)
-            throw new ArgumentOutOfRangeException(nameof(bytes), bytes, "Physical memory is a multiple of 4096 bytes, up to 2 PiB.");
+        if (bytes == 0 || bytes % Pfn.Size != 0 || bytes > 1UL << 46)
+            throw new ArgumentOutOfRangeException(nameof(bytes), bytes, "Physical memory is a multiple of 4096 bytes, up to 64 TiB.");
         FrameCount = bytes / Pfn.Size;
         Base = HostMemory.Reserve(bytes);
         Code = HostMemory.Reserve(FrameCount);
