@@ -88,9 +88,9 @@ internal static unsafe class MulDiv
         bool overflow;
         if (sizeof(T) == 8)
         {
-            long high = Math.BigMul(a, b, out long low);
+            long low = a * b;
             result = T.CreateTruncating(low);
-            overflow = high != low >> 63;
+            overflow = MultiplyHigh(a, b) != low >> 63;
         }
         else
         {
@@ -102,6 +102,10 @@ internal static unsafe class MulDiv
         SetFlags(c, result, overflow);
         return op[1].Fn(c, op + 1);
     }
+
+    /// <summary>Out of line: a handler whose local's address is taken makes no tail call.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static long MultiplyHigh(long a, long b) => Math.BigMul(a, b, out _);
 
     [MethodImpl(Chain.Hot)]
     private static nint Widen<TFrom, T>(VcpuState* c, Op* op) where TFrom : unmanaged, IBinaryInteger<TFrom> where T : unmanaged, IBinaryInteger<T>
@@ -125,7 +129,7 @@ internal static unsafe class MulDiv
         c->Registers.FlagCarries = overflow ? Flags.CarryBit : 0;
     }
 
-    /// <summary>An operation on the accumulator pair; false for #DE, with nothing changed.</summary>
+    /// <summary>An operation on the accumulator pair; false for #DE, with nothing changed. Out of line, for wide products and quotients live in memory.</summary>
     private interface IAccumulator
     {
         static abstract bool Run<T>(VcpuState* c, T operand) where T : unmanaged, IBinaryInteger<T>;
@@ -148,6 +152,7 @@ internal static unsafe class MulDiv
 
     private readonly struct Unsigned : IAccumulator
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public static bool Run<T>(VcpuState* c, T operand) where T : unmanaged, IBinaryInteger<T>
         {
             ulong a = ulong.CreateTruncating(Reg.Read<T>(c, Rax)), b = ulong.CreateTruncating(operand), low, high;
@@ -169,6 +174,7 @@ internal static unsafe class MulDiv
 
     private readonly struct Signed : IAccumulator
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public static bool Run<T>(VcpuState* c, T operand) where T : unmanaged, IBinaryInteger<T>
         {
             long a = Flags.SignExtend(Reg.Read<T>(c, Rax)), b = Flags.SignExtend(operand), low, high;
@@ -190,6 +196,7 @@ internal static unsafe class MulDiv
 
     private readonly struct UnsignedDivide : IAccumulator
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public static bool Run<T>(VcpuState* c, T operand) where T : unmanaged, IBinaryInteger<T>
         {
             if (operand == T.Zero)
@@ -212,10 +219,21 @@ internal static unsafe class MulDiv
 
     private readonly struct SignedDivide : IAccumulator
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public static bool Run<T>(VcpuState* c, T operand) where T : unmanaged, IBinaryInteger<T>
         {
             if (operand == T.Zero)
                 return false;
+            if (sizeof(T) >= 4)
+            {
+                long low = Flags.SignExtend(Reg.Read<T>(c, Rax)), by = Flags.SignExtend(operand);
+                if (Flags.SignExtend(Reg.Read<T>(c, Rdx)) == low >> 63 && by != -1)
+                {
+                    (long q, long r) = Math.DivRem(low, by);
+                    StorePair(c, T.CreateTruncating(q), T.CreateTruncating(r));
+                    return true;
+                }
+            }
             int bits = sizeof(T) * 8;
             Int128 dividend = sizeof(T) == 8
                 ? (Int128)LoadPair<T>(c)
