@@ -124,6 +124,17 @@ public sealed class ProcessTable
             _tasks.Remove(task.Tid);
     }
 
+    /// <summary>The thread that calls execve becomes the process's main thread.</summary>
+    internal void Renumber(Task task, int tid)
+    {
+        lock (Lock)
+        {
+            _tasks.Remove(task.Tid);
+            task.Tid = tid;
+            _tasks[tid] = task;
+        }
+    }
+
     internal void Remove(Process process)
     {
         lock (Lock)

@@ -33,13 +33,11 @@ public sealed partial class Task
             Machine.MemorySystem.Shootdown.SwitchMm(Vcpu!, Mm);
     }
 
-    /// <summary>Replaces the address space (execve); the old one is returned to be dropped.</summary>
-    internal Memory.Mm? ReplaceMm(Memory.Mm mm)
+    /// <summary>Takes a new address space after the old one was released (execve).</summary>
+    internal void UseMm(Memory.Mm mm)
     {
-        Memory.Mm? old = Mm;
         Mm = mm;
         LoadMm();
-        return old;
     }
 
     /// <summary>Leaves the address space for the kernel's own.</summary>
