@@ -35,6 +35,8 @@ public sealed class Platform : IDisposable
     public InterProcessor InterProcessor { get; }
     public CodeFrames CodeFrames { get; }
     public CpuFeatures Features { get; }
+    /// <summary>Held while <see cref="StoppedOthers"/> acts.</summary>
+    internal Lock StoppedGate { get; } = new();
     internal HostCode HostCode { get; }
     internal BlockCache Blocks { get; } = new();
 

@@ -152,6 +152,38 @@ internal sealed unsafe class InterProcessorTests
         Assert.That(count.Served, Is.All.EqualTo(calls));
     }
 
+    /// <summary>A read-modify-write in two halves, which only stopping everybody makes atomic.</summary>
+    private sealed class Increment(int[] cell) : StoppedOthers
+    {
+        protected override void Act()
+        {
+            int old = Volatile.Read(ref cell[0]);
+            Thread.SpinWait(20);
+            Volatile.Write(ref cell[0], old + 1);
+        }
+    }
+
+    [TestCase(4, 2)]
+    [TestCase(6, 4)]
+    [CancelAfter(120_000)]
+    public void What_is_done_while_others_stand_still_is_atomic_and_ends_with_several_senders(int vcpus, int threads, CancellationToken cancel)
+    {
+        const int rounds = 300;
+        using var platform = Create(vcpus);
+        int[] cell = [0];
+        Threads.RunAll(cancel, [.. Enumerable.Range(0, threads).Select(number => (Action)(() =>
+        {
+            var vcpu = platform.Vcpus[number];
+            for (int i = 0; i < rounds; i++)
+            {
+                vcpu.Enter();
+                new Increment(cell).Run(vcpu);
+                vcpu.Leave();
+            }
+        }))]);
+        Assert.That(cell[0], Is.EqualTo(rounds * threads));
+    }
+
     [Test]
     public void A_mask_holds_256_vCPUs_and_walks_them_in_order()
     {

@@ -9,7 +9,7 @@ internal abstract class StoppedOthers : IpiRequest
     private int _sender, _missing;
     private volatile bool _done;
 
-    /// <summary>Runs once, on any thread.</summary>
+    /// <summary>Runs once, on any thread; two senders' acts exclude each other.</summary>
     protected abstract void Act();
 
     /// <param name="self">The vCPU that the calling thread holds.</param>
@@ -32,12 +32,22 @@ internal abstract class StoppedOthers : IpiRequest
     {
         if (Interlocked.Decrement(ref _missing) == 0)
         {
-            Act();
+            // Senders that address each other may both have everybody's arrival.
+            lock (target.Platform.StoppedGate)
+                Act();
             _done = true;
         }
         // A vCPU that nobody runs is served by the sender's own thread and stands still anyway.
+        if (_done || Environment.CurrentManagedThreadId == _sender)
+            return;
+        // Another sender's thread may serve the idle target; its own vCPU must arrive too, or this would wait for itself.
+        var own = target.Platform.InterProcessor.HeldByThisThread();
         var spin = default(SpinWait);
-        while (!_done && Environment.CurrentManagedThreadId != _sender)
+        while (!_done)
+        {
+            if (own != target)
+                own?.ServeRequests();
             spin.SpinOnce(sleep1Threshold: -1);
+        }
     }
 }
