@@ -12,6 +12,7 @@ public sealed class SyscallTable
         FutexSyscalls.Table,
         IdentitySyscalls.Table,
         LimitSyscalls.Table,
+        MemorySyscalls.Table,
         NameSyscalls.Table,
         OpenSyscalls.Table,
         PathSyscalls.Table,
