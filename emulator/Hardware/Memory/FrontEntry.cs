@@ -18,8 +18,8 @@ public struct FrontEntry
     /// <summary>Entries of the front: a power of two.</summary>
     public const int Count = 256;
 
-    /// <summary>A tag that no access can have: not page-aligned.</summary>
-    public const ulong NoTag = 1;
+    /// <summary>A tag that no access can have: bit 4 is dropped even by the compares that keep bits 0 to 3 to see a misaligned address.</summary>
+    public const ulong NoTag = 0x10;
 
     /// <summary>Answers nothing.</summary>
     public static FrontEntry Empty => new() { ReadTag = NoTag, WriteTag = NoTag, ExecuteTag = NoTag };

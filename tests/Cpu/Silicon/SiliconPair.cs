@@ -1,0 +1,57 @@
+using Iced.Intel;
+using static Emulator.Tests.Cpu.Silicon.SiliconLayout;
+
+namespace Emulator.Tests.Cpu.Silicon;
+
+/// <summary>The processor and the interpreter side by side.</summary>
+internal sealed class SiliconPair : IDisposable
+{
+    private readonly SiliconHost host = new();
+    private readonly TestMachine machine = new();
+    private readonly CpuCase[] cases = new CpuCase[MaxCases];
+    private readonly byte[] pristine = new byte[DataPages * PageSize];
+    private readonly byte[] halts = new byte[32];
+
+    public SiliconPair() => Array.Fill(halts, Hlt);
+
+    /// <summary>Runs the form from <paramref name="count"/> states; returns how many differ, and describes at most <paramref name="limit"/> of them.</summary>
+    public int Compare(InstructionForm form, int count, SeededRandom random, int limit, List<string> described)
+    {
+        var generator = new StateGenerator(random);
+        generator.FillMemory(form.Instruction, pristine);
+        pristine.CopyTo(host.Pristine);
+        for (var i = 0; i < count; i++)
+        {
+            do
+                generator.Fill(form, ref cases[i]);
+            while (UndefinedResults.IsResult(form.Instruction, in cases[i].State));
+        }
+        host.Run(cases.AsSpan(0, count));
+
+        var code = cases[0].CodeBytes;
+        machine.PlaceCode(form.Address, code);
+        var failed = 0;
+        for (var i = 0; i < count; i++)
+        {
+            pristine.CopyTo(machine.Data);
+            var ended = machine.Run(in cases[i].State, out var actual);
+            host.Read(i, out var expected);
+            var differences = Comparison.Differences(form.Instruction, in cases[i].State, ref expected, ref actual);
+            Comparison.MemoryDifferences(host.Memory(i), machine.Data, differences);
+            if (!ended)
+                differences.Insert(0, "the interpreter did not stop at an exception");
+            if (differences.Count == 0)
+                continue;
+            if (failed++ < limit)
+                described.Add($"  {form}\n    from {Comparison.Describe(ref cases[i].State)}{Comparison.DescribeVectors(ref cases[i].State, form.Instruction)}\n    {string.Join("\n    ", differences)}");
+        }
+        machine.PlaceCode(form.Address, halts.AsSpan(0, code.Length));
+        return failed;
+    }
+
+    public void Dispose()
+    {
+        host.Dispose();
+        machine.Dispose();
+    }
+}

@@ -1,0 +1,102 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using Emulator.Hardware.Cpu;
+using Iced.Intel;
+using static Emulator.Tests.Cpu.Silicon.SiliconLayout;
+
+namespace Emulator.Tests.Cpu.Silicon;
+
+/// <summary>
+/// Every implemented form of every instruction, run by the interpreter and by the host's processor from the same states.
+/// EMULATOR_SILICON_SEED and EMULATOR_SILICON_COUNT choose the states and how many of them each form gets.
+/// </summary>
+[Parallelizable(ParallelScope.All)]
+internal sealed class SiliconTests
+{
+    private const int DefaultCount = 200, FormsPerCode = 20, ShownFailures = 3, ShownCodes = 12;
+
+    private static readonly ulong Seed = Setting("EMULATOR_SILICON_SEED", 1);
+    private static readonly int Count = (int)Math.Min(Setting("EMULATOR_SILICON_COUNT", DefaultCount), 10_000_000);
+
+    private readonly ConcurrentBag<SiliconPair> idle = [];
+
+    private static ulong Setting(string name, ulong otherwise)
+        => ulong.TryParse(Environment.GetEnvironmentVariable(name), CultureInfo.InvariantCulture, out var value) ? value : otherwise;
+
+    [OneTimeTearDown]
+    public void Stop()
+    {
+        foreach (var pair in idle)
+            pair.Dispose();
+    }
+
+    private static IEnumerable<TestCaseData> Mnemonics()
+        => SupportedForms.All.GroupBy(code => code.Mnemonic()).OrderBy(group => group.Key.ToString(), StringComparer.Ordinal)
+            .Select(group => new TestCaseData(group.ToArray()).SetArgDisplayNames(group.Key.ToString()));
+
+    [TestCaseSource(nameof(Mnemonics))]
+    public void The_interpreter_agrees_with_the_processor(Code[] codes)
+    {
+        if (SiliconHost.Unsupported is { } reason)
+            Assert.Ignore(reason);
+        if (!idle.TryTake(out var pair))
+            pair = new SiliconPair();
+        var failures = new List<string>();
+        try
+        {
+            foreach (var code in codes)
+            {
+                if (Exclusions.Reason(code) is null && HostHas(code))
+                    Compare(pair, code, failures);
+            }
+            idle.Add(pair);
+        }
+        catch
+        {
+            pair.Dispose();
+            throw;
+        }
+        if (failures.Count != 0)
+            Assert.Fail($"{string.Join("\n\n", failures.Take(ShownCodes))}\n\nreplay with EMULATOR_SILICON_SEED={Seed} EMULATOR_SILICON_COUNT={Count}");
+    }
+
+    [Test]
+    public void Every_implemented_form_is_compared_or_excluded_with_a_reason()
+    {
+        var missing = new List<Code>();
+        foreach (var code in SupportedForms.All)
+        {
+            var compared = new InstructionFormGenerator(new SeededRandom(Seed ^ (ulong)code)).Generate(code, 1).Count != 0;
+            if (!compared && Exclusions.Reason(code) is null)
+                missing.Add(code);
+        }
+        Assert.That(missing, Is.Empty);
+    }
+
+    private static bool HostHas(Code code) => code.CpuidFeatures().All(HostFeatures.Has);
+
+    private static void Compare(SiliconPair pair, Code code, List<string> failures)
+    {
+        var random = new SeededRandom((Seed * 0x1_0001) ^ (ulong)code);
+        var forms = new InstructionFormGenerator(random).Generate(code, Math.Min(FormsPerCode, Count));
+        if (forms.Count == 0)
+        {
+            failures.Add($"{code}: no instruction could be made");
+            return;
+        }
+        var states = (Count + forms.Count - 1) / forms.Count;
+        int failed = 0, run = 0;
+        var shown = new List<string>();
+        foreach (var form in forms)
+        {
+            for (var done = 0; done < states; done += MaxCases)
+            {
+                var batch = Math.Min(MaxCases, states - done);
+                run += batch;
+                failed += pair.Compare(form, batch, random, ShownFailures - shown.Count, shown);
+            }
+        }
+        if (failed != 0)
+            failures.Add($"{code}: {failed} of {run} cases differ\n{string.Join("\n", shown)}");
+    }
+}

@@ -1,0 +1,30 @@
+using Emulator.Hardware.Cpu;
+using Iced.Intel;
+
+namespace Emulator.Tests.Cpu.Silicon;
+
+/// <summary>Which of Iced's codes the interpreter implements, found by asking its binder.</summary>
+internal static unsafe class SupportedForms
+{
+    /// <summary>Every code that can be encoded in 64-bit mode.</summary>
+    public static IReadOnlyList<Code> Encodable { get; } = [.. Enum.GetValues<Code>().Where(code => code.ToOpCode() is { IsInstruction: true, Mode64: true })];
+
+    public static IReadOnlyList<Code> All { get; } = [.. Encodable.Where(IsImplemented)];
+
+    private static bool IsImplemented(Code code)
+    {
+        foreach (var form in new InstructionFormGenerator(new SeededRandom((ulong)code)).Generate(code, 4))
+        {
+            if (IsImplemented(form.Instruction))
+                return true;
+        }
+        return false;
+    }
+
+    public static bool IsImplemented(in Instruction instruction)
+    {
+        Op op = default;
+        var binding = new Binding { Instruction = ref instruction, Op = &op, Features = CpuFeatures.Max, BlockRip = instruction.IP };
+        return instruction.Code != Code.INVALID && InstructionBinder.Bind(ref binding);
+    }
+}
