@@ -10,6 +10,8 @@ internal sealed class DirectoryFile(int flags) : OpenFile(flags)
 
     public override bool IsSeekable => true;
 
+    internal override bool CanPoll => false;
+
     public override long Read(Task task, Span<byte> buffer, ref long position) => -Errno.EISDIR;
 
     public override long Seek(Task task, long offset, int whence)

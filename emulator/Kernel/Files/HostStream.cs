@@ -32,6 +32,8 @@ internal sealed class HostStream : OpenFile
     /// <summary>The host keeps the offset, which it may share with the program that started us.</summary>
     public override bool IsSeekable => false;
 
+    internal override bool CanPoll => !_isSeekable;
+
     public override long Read(Task task, Span<byte> buffer, ref long position)
     {
         if (_isTerminal && _machine.Vfs.Terminal.CheckBackgroundRead(task) is < 0 and var stopped)

@@ -9,6 +9,8 @@ public abstract class OpenFile
 {
     private int _references = 1;
     private int _flags;
+    private readonly Lock _watcherLock = new();
+    private List<EventPoll.Item>? _watchers;
 
     protected OpenFile(int flags) => _flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
 
@@ -59,9 +61,53 @@ public abstract class OpenFile
     {
         if (Interlocked.Decrement(ref _references) != 0)
             return;
+        LeaveEpolls();
         Locks?.ReleaseOwner(this);
         Release();
         Inode?.Closed();
+    }
+
+    /// <summary>Counts one more user unless the last one has gone.</summary>
+    internal bool TryGet()
+    {
+        while (true)
+        {
+            int n = Volatile.Read(ref _references);
+            if (n == 0)
+                return false;
+            if (Interlocked.CompareExchange(ref _references, n + 1, n) == n)
+                return true;
+        }
+    }
+
+    /// <summary>epoll and poll take this kind of file; regular files are refused by epoll.</summary>
+    internal virtual bool CanPoll => true;
+
+    /// <summary>An epoll instance watches this file, and must hear when it is closed.</summary>
+    internal void AddWatcher(EventPoll.Item item)
+    {
+        lock (_watcherLock)
+            (_watchers ??= []).Add(item);
+    }
+
+    internal void RemoveWatcher(EventPoll.Item item)
+    {
+        lock (_watcherLock)
+            _watchers?.Remove(item);
+    }
+
+    private void LeaveEpolls()
+    {
+        EventPoll.Item[] items;
+        lock (_watcherLock)
+        {
+            if (_watchers is null)
+                return;
+            items = [.. _watchers];
+            _watchers = null;
+        }
+        foreach (EventPoll.Item item in items)
+            item.FileClosed();
     }
 
     /// <summary>The references now, for tests and /proc.</summary>

@@ -121,6 +121,8 @@ internal sealed class MemoryFile(TmpFile inode, int flags) : OpenFile(flags)
 {
     public override bool IsSeekable => true;
 
+    internal override bool CanPoll => false;
+
     public override PageCache? Mapping => inode.Cache;
 
     public override long Read(Task task, Span<byte> buffer, ref long position)

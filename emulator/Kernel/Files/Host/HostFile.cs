@@ -9,6 +9,8 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
 {
     public override bool IsSeekable => true;
 
+    internal override bool CanPoll => false;
+
     public override PageCache? Mapping => inode.GetOrCreateCache(fd);
 
     public override long Read(Task task, Span<byte> buffer, ref long position)

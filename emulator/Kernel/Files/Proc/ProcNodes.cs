@@ -79,6 +79,8 @@ internal sealed class ProcText(Filesystem fs, uint permissions, uint uid, uint g
 
         public override bool IsSeekable => true;
 
+        internal override bool CanPoll => false;
+
         public override long Read(Task task, Span<byte> buffer, ref long position)
         {
             if (_text is null || position == 0)

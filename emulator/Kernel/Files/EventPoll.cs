@@ -1,0 +1,273 @@
+using System.Globalization;
+using System.Text;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Files;
+
+/// <summary>An epoll instance (fs/eventpoll.c): watched files, and of them those that may be ready.</summary>
+/// <remarks>
+/// Lock order: a file's wait queue, then <see cref="_lock"/>, then <see cref="_changed"/>. A file's Poll, which takes its queue's lock,
+/// is therefore never called with <see cref="_lock"/> held.
+/// </remarks>
+internal sealed class EventPoll(int flags) : OpenFile(flags)
+{
+    public const uint EPOLLEXCLUSIVE = 1u << 28, EPOLLWAKEUP = 1u << 29, EPOLLONESHOT = 1u << 30, EPOLLET = 1u << 31;
+    private const uint Modes = EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET;
+
+    /// <summary>EP_MAX_NESTS: how deep epoll instances may watch each other.</summary>
+    private const int MaxNesting = 4;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<(OpenFile File, int Fd), Item> _items = [];
+    private readonly LinkedList<Item> _ready = new();
+    private readonly WaitQueue _changed = new();
+    private int _readyCount;
+
+    /// <summary>EPOLL_CTL_ADD.</summary>
+    public long Add(Task task, OpenFile file, int fd, uint events, ulong data)
+    {
+        if (file is EventPoll inner && (inner.Nesting() >= MaxNesting || inner.Watches(this, 0)))
+            return -Errno.ELOOP;
+        var item = new Item(this, file, fd, events, data);
+        lock (_lock)
+        {
+            if (!_items.TryAdd((file, fd), item))
+                return -Errno.EEXIST;
+        }
+        file.AddWatcher(item);
+        if ((file.Poll(task, item) & item.Wanted) != 0)
+            MarkReady(item);
+        return 0;
+    }
+
+    /// <summary>EPOLL_CTL_MOD: also arms again what EPOLLONESHOT disarmed.</summary>
+    public long Modify(Task task, OpenFile file, int fd, uint events, ulong data)
+    {
+        Item? item;
+        lock (_lock)
+        {
+            if (!_items.TryGetValue((file, fd), out item))
+                return -Errno.ENOENT;
+            if ((item.Events & EPOLLEXCLUSIVE) != 0)
+                return -Errno.EINVAL;
+            item.Events = events;
+            item.Data = data;
+        }
+        if ((file.Poll(task, null) & item.Wanted) != 0)
+            MarkReady(item);
+        return 0;
+    }
+
+    /// <summary>EPOLL_CTL_DEL.</summary>
+    public long Delete(OpenFile file, int fd)
+    {
+        Item? item;
+        lock (_lock)
+        {
+            if (!_items.TryGetValue((file, fd), out item))
+                return -Errno.ENOENT;
+        }
+        Remove(item);
+        file.RemoveWatcher(item);
+        return 0;
+    }
+
+    /// <summary>Forgets a watched file, which may be going away itself.</summary>
+    internal void Remove(Item item)
+    {
+        item.LeaveQueues();
+        lock (_lock)
+        {
+            _items.Remove((item.File, item.Fd));
+            item.Removed = true;
+            TakeFromReady(item);
+        }
+    }
+
+    private void TakeFromReady(Item item)
+    {
+        if (item.ReadyNode is null)
+            return;
+        _ready.Remove(item.ReadyNode);
+        item.ReadyNode = null;
+        _readyCount--;
+    }
+
+    private void MarkReady(Item item)
+    {
+        lock (_lock)
+        {
+            if (item.Removed || item.ReadyNode is not null || (item.Events & ~Modes) == 0)
+                return;
+            item.ReadyNode = _ready.AddLast(item);
+            _readyCount++;
+        }
+        _changed.WakeAll();
+    }
+
+    /// <summary>Waits for events and stores them.</summary>
+    /// <returns>How many, 0 when the deadline passed, or -EINTR.</returns>
+    public long Wait(Task task, Span<(uint Events, ulong Data)> into, long deadlineNs)
+    {
+        while (true)
+        {
+            int n = Collect(task, into);
+            if (n > 0)
+                return n;
+            switch (_changed.Wait(task, this, static e => Volatile.Read(ref e._readyCount) > 0, interruptible: true, deadlineNs))
+            {
+                case WaitResult.TimedOut: return 0;
+                case WaitResult.Interrupted: return -Errno.EINTR;
+            }
+        }
+    }
+
+    /// <summary>Looks at each file that may be ready. Level-triggered ones stay on the list, so that the next call looks again.</summary>
+    private int Collect(Task task, Span<(uint Events, ulong Data)> into)
+    {
+        int count = 0, left;
+        lock (_lock)
+            left = _readyCount;
+        while (count < into.Length && left-- > 0)
+        {
+            Item item;
+            lock (_lock)
+            {
+                if (_ready.First is not { } first)
+                    break;
+                item = first.Value;
+                TakeFromReady(item);
+            }
+            PollEvents events = item.PollNow(task);
+            if (events == 0)
+                continue;
+            lock (_lock)
+            {
+                if (item.Removed)
+                    continue;
+                into[count++] = ((uint)events, item.Data);
+                if ((item.Events & EPOLLONESHOT) != 0)
+                {
+                    item.Events &= Modes;
+                    TakeFromReady(item);
+                }
+                else if ((item.Events & EPOLLET) == 0 && item.ReadyNode is null)
+                {
+                    item.ReadyNode = _ready.AddLast(item);
+                    _readyCount++;
+                }
+            }
+        }
+        return count;
+    }
+
+    public override PollEvents Poll(Task task, PollTable? table)
+    {
+        table?.Add(_changed);
+        Item[] candidates;
+        lock (_lock)
+            candidates = [.. _ready];
+        foreach (Item item in candidates)
+        {
+            if (item.PollNow(task) != 0)
+                return PollEvents.Readable;
+        }
+        return PollEvents.None;
+    }
+
+    private Item[] Snapshot()
+    {
+        lock (_lock)
+            return [.. _items.Values];
+    }
+
+    /// <summary>How many levels of epoll instances are watched below this one, itself included.</summary>
+    private int Nesting()
+    {
+        int deepest = 0;
+        foreach (Item item in Snapshot())
+            deepest = item.File is EventPoll inner && deepest < MaxNesting ? Math.Max(deepest, inner.Nesting()) : deepest;
+        return deepest + 1;
+    }
+
+    private bool Watches(EventPoll other, int depth)
+    {
+        if (ReferenceEquals(this, other))
+            return true;
+        return depth <= MaxNesting && Array.Exists(Snapshot(), i => i.File is EventPoll inner && inner.Watches(other, depth + 1));
+    }
+
+    protected override void Release()
+    {
+        foreach (Item item in Snapshot())
+        {
+            Remove(item);
+            item.File.RemoveWatcher(item);
+        }
+    }
+
+    internal override void DescribeTo(StringBuilder text)
+    {
+        foreach (Item item in Snapshot())
+            text.Append(CultureInfo.InvariantCulture, $"tfd: {item.Fd,8} events: {item.Events,8:x} data: {item.Data,16:x}  pos:0 ino:0 sdev:0\n");
+    }
+
+    /// <summary>One watched file. It hears of changes through the queues that the file's Poll registered it with.</summary>
+    internal sealed class Item(EventPoll owner, OpenFile file, int fd, uint events, ulong data) : PollTable
+    {
+        private readonly EventPoll _owner = owner;
+        private readonly List<(WaitQueue Queue, Waiter Waiter)> _queues = [];
+
+        public OpenFile File { get; } = file;
+
+        public int Fd { get; } = fd;
+
+        public uint Events { get; set; } = events;
+
+        public ulong Data { get; set; } = data;
+
+        public LinkedListNode<Item>? ReadyNode { get; set; }
+
+        public bool Removed { get; set; }
+
+        /// <summary>Errors and hang-ups are always reported, unless the item is disarmed.</summary>
+        public PollEvents Wanted => (Events & ~Modes) == 0 ? 0 : (PollEvents)(Events & ~Modes) | PollEvents.Error | PollEvents.HangUp;
+
+        public PollEvents PollNow(Task task)
+        {
+            if (!File.TryGet())
+                return 0;
+            PollEvents events = File.Poll(task, null) & Wanted;
+            File.Put();
+            return events;
+        }
+
+        public override void Add(WaitQueue queue)
+        {
+            var waiter = new Listener(this);
+            lock (_queues)
+                _queues.Add((queue, waiter));
+            queue.Add(waiter);
+        }
+
+        public void LeaveQueues()
+        {
+            (WaitQueue Queue, Waiter Waiter)[] queues;
+            lock (_queues)
+            {
+                queues = [.. _queues];
+                _queues.Clear();
+            }
+            foreach ((WaitQueue queue, Waiter waiter) in queues)
+                queue.Remove(waiter);
+        }
+
+        /// <summary>Removes this from its epoll instance: the file is being closed.</summary>
+        public void FileClosed() => _owner.Remove(this);
+
+        private sealed class Listener(Item item) : Waiter(null)
+        {
+            public override void Notify() => item._owner.MarkReady(item);
+        }
+    }
+}
