@@ -20,6 +20,7 @@ public sealed class SyscallTable
         PollSyscalls.Table,
         ReadWriteSyscalls.Table,
         SchedulingSyscalls.Table,
+        SharedMemorySyscalls.Table,
         SignalSyscalls.Table,
         StatSyscalls.Table,
         SystemSyscalls.Table,
