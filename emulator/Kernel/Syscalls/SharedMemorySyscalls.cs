@@ -1,11 +1,10 @@
 using System.Buffers.Binary;
-using System.Text;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Syscalls;
 
-/// <summary>System V shared memory and memfd_create.</summary>
+/// <summary>System V shared memory.</summary>
 internal static class SharedMemorySyscalls
 {
     internal static readonly SyscallDefinition[] Table =
@@ -14,7 +13,6 @@ internal static class SharedMemorySyscalls
         new(30, "shmat", "int,ptr,hex", Attach),
         new(31, "shmctl", "int,int,ptr", Control),
         new(67, "shmdt", "ptr", Detach),
-        new(319, "memfd_create", "path,hex", MemfdCreate),
     ];
 
     private const int IPC_RMID = 0, IPC_SET = 1, IPC_STAT = 2, IPC_INFO = 3, SHM_LOCK = 11, SHM_UNLOCK = 12, SHM_STAT = 13, SHM_INFO = 14, SHM_STAT_ANY = 15;
@@ -141,27 +139,6 @@ internal static class SharedMemorySyscalls
     }
 
     private static long LastIndex(Task task) => Math.Max(0, Segments(task).Snapshot().Length - 1);
-
-    private static long MemfdCreate(Task task, in SyscallArgs a)
-    {
-        const int closeOnExec = 1, allowSealing = 2, hugeTlb = 4, noExecSeal = 8, exec = 16, maxName = 249;
-        int flags = (int)a.A1;
-        if ((flags & hugeTlb) != 0)
-            return -Errno.ENODEV;
-        if ((flags & ~(closeOnExec | allowSealing | noExecSeal | exec)) != 0 || (flags & (noExecSeal | exec)) == (noExecSeal | exec))
-            return -Errno.EINVAL;
-        int error = task.ReadString(a.A0, maxName + 1, out byte[] name);
-        if (error < 0)
-            return error == -Errno.ENAMETOOLONG ? -Errno.EINVAL : error;
-        Seals seals = (flags & noExecSeal) != 0 ? Seals.Exec : (flags & allowSealing) != 0 ? Seals.None : Seals.Seal;
-        uint mode = (flags & noExecSeal) != 0 ? 0x1B6u : 0x1FF; // 0666, 0777
-        Files.OpenFile file = task.Machine.Vfs.CreateMemfd(task, Encoding.Latin1.GetString(name), seals, mode);
-        int limit = (int)Math.Min(task.Process.Limits[ResourceLimits.NOFILE].Current, int.MaxValue);
-        int fd = task.Files.Install(file, (flags & closeOnExec) != 0, limit);
-        if (fd < 0)
-            file.Put();
-        return fd;
-    }
 
     private static void Put32(Span<byte> at, int offset, uint value) => BinaryPrimitives.WriteUInt32LittleEndian(at[offset..], value);
 
