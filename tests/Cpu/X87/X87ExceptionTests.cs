@@ -22,10 +22,10 @@ internal sealed unsafe class X87ExceptionTests
         X87State* s = &registers.X87;
         s->Control = control;
         s->Valid = valid;
-        *X87Stack.Register(s, 0) = first;
-        *X87Stack.Register(s, 1) = second;
+        X87Stack.Put(s, 0, first);
+        X87Stack.Put(s, 1, second);
         instruction(&registers, 1);
-        return (*X87Stack.Register(s, 0), s->Status);
+        return (X87Stack.Get(s, 0), s->Status);
     }
 
     [Test]

@@ -58,7 +58,7 @@ internal sealed unsafe class X87InterpreterTests
         using var machine = new Machine(0xD8, 0xF1, 0xDF, 0xE0, 0x9B);
         machine.X87->Control = 0x37B;
         machine.X87->Valid = 3;
-        *X87Stack.Register(machine.X87, 0) = Float80.One;
+        X87Stack.Put(machine.X87, 0, Float80.One);
         Assert.That(machine.Run(), Is.EqualTo(VcpuExit.Exception));
         Assert.That(machine.State->Vector, Is.EqualTo(Vector.FloatingPoint));
         Assert.That(machine.State->Registers.Rip, Is.EqualTo(Code + 4));
@@ -85,7 +85,7 @@ internal sealed unsafe class X87InterpreterTests
         using var machine = new Machine(0xD9, 0xE8, 0xDB, 0xBA, 0xFB, 0x0F, 0, 0, 0xD9, 0xE8, 0xDD, 0xB2, 0xC0, 0x0F, 0, 0, 0xDD, 0xA2, 0xC0, 0x0F, 0, 0);
         Assert.That(machine.Run(), Is.EqualTo(VcpuExit.Syscall));
         Assert.That(*(ushort*)(machine.Page + 0xFC0), Is.EqualTo(0x37F));
-        Assert.That(*X87Stack.Register(machine.X87, 0), Is.EqualTo(Float80.One));
+        Assert.That(X87Stack.Get(machine.X87, 0), Is.EqualTo(Float80.One));
         Assert.That(machine.X87->Valid, Is.EqualTo(0x80));
         Assert.That(*(ulong*)(machine.Page + 0xFC0 + 28), Is.EqualTo(Float80.IntegerBit));
     }
@@ -99,7 +99,7 @@ internal sealed unsafe class X87InterpreterTests
         Assert.That(machine.State->Vector, Is.EqualTo(Vector.GeneralProtection));
         Assert.That(machine.State->Registers.Rip, Is.EqualTo(Code + 20));
         Assert.That((machine.X87->Valid, machine.X87->Status, machine.X87->InstructionPointer), Is.EqualTo(((byte)0x80, (ushort)0x3800, Code)));
-        Assert.That(*X87Stack.Register(machine.X87, 0), Is.EqualTo(new Float80(0xC90FDAA22168C235, 0x4000)));
+        Assert.That(X87Stack.Get(machine.X87, 0), Is.EqualTo(new Float80(0xC90FDAA22168C235, 0x4000)));
         Assert.That(*(uint*)(machine.Page + 0xF80 + 28), Is.EqualTo(X87Image.MxcsrMask));
     }
 

@@ -13,7 +13,9 @@ namespace Emulator.Hardware.Cpu.X87;
 public readonly struct Float80 : IEquatable<Float80>
 {
     public readonly ulong Significand;
-    public readonly ushort SignExponent;
+
+    // A whole register's width, so that a value travels in two of them and never through memory.
+    private readonly ulong _signExponent;
 
     public const ulong IntegerBit = 1UL << 63;
     public const ulong QuietBit = 1UL << 62;
@@ -25,13 +27,14 @@ public readonly struct Float80 : IEquatable<Float80>
     public Float80(ulong significand, ushort signExponent)
     {
         Significand = significand;
-        SignExponent = signExponent;
+        _signExponent = signExponent;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Float80(bool sign, int exponent, ulong significand)
-        : this(significand, (ushort)(exponent | (sign ? 0x8000 : 0)))
     {
+        Significand = significand;
+        _signExponent = (uint)exponent | (sign ? 0x8000u : 0);
     }
 
     public static Float80 One => new(IntegerBit, Bias);
@@ -42,6 +45,9 @@ public readonly struct Float80 : IEquatable<Float80>
     public static Float80 Zero(bool sign) => new(sign, 0, 0);
 
     public static Float80 Infinity(bool sign) => new(sign, MaxExponent, IntegerBit);
+
+    /// <summary>The sign bit above the 15 bits of the exponent: the upper two bytes of the 80-bit format.</summary>
+    public ushort SignExponent => (ushort)_signExponent;
 
     public bool Sign => (SignExponent & 0x8000) != 0;
 

@@ -16,14 +16,10 @@ internal static class Float80Arithmetic
 {
     public static Float80 Add(Float80 a, Float80 b, ref X87Context cx)
     {
-        if (!a.IsNormal || !b.IsNormal)
+        if (!a.IsNormal || !b.IsNormal || cx.DenormalSource)
         {
             if (AddSpecial(a, b, ref cx, out Float80 special))
                 return special;
-        }
-        else if (cx.DenormalSource)
-        {
-            cx.Raised |= X87Status.Denormal;
         }
         return a.Sign == b.Sign ? AddMagnitudes(a, b, ref cx) : SubtractMagnitudes(a, b, ref cx);
     }
@@ -91,51 +87,38 @@ internal static class Float80Arithmetic
 
     public static Float80 Multiply(Float80 a, Float80 b, ref X87Context cx)
     {
+        if (!a.IsNormal || !b.IsNormal || cx.DenormalSource)
+            return MultiplySpecial(a, b, ref cx);
+        ulong high = Math.BigMul(a.Significand, b.Significand, out ulong low);
+        // The product's integer bit is the top one or the next.
+        int shift = (int)(high >> 63) ^ 1;
+        high = (high << shift) | ((low >> 63) & (uint)shift);
+        int exponent = a.Exponent + b.Exponent - Float80.Bias + 1 - shift;
+        return Float80Rounding.Round(a.Sign != b.Sign, exponent, high, low << shift, cx.PrecisionDrop, ref cx);
+    }
+
+    private static Float80 MultiplySpecial(Float80 a, Float80 b, ref X87Context cx)
+    {
+        if (cx.NotNumbers(a, b, out Float80 nan))
+            return nan;
+        if ((a.IsInfinity && b.IsZero) || (a.IsZero && b.IsInfinity))
+            return cx.Invalid();
+        cx.Denormals(a, b);
         bool sign = a.Sign != b.Sign;
-        if (!a.IsNormal || !b.IsNormal)
-        {
-            if (cx.NotNumbers(a, b, out Float80 nan))
-                return nan;
-            if ((a.IsInfinity && b.IsZero) || (a.IsZero && b.IsInfinity))
-                return cx.Invalid();
-            cx.Denormals(a, b);
-            if (a.IsInfinity || b.IsInfinity)
-                return Float80.Infinity(sign);
-            if (a.IsZero || b.IsZero)
-                return Float80.Zero(sign);
-        }
-        else if (cx.DenormalSource)
-        {
-            cx.Raised |= X87Status.Denormal;
-        }
+        if (a.IsInfinity || b.IsInfinity)
+            return Float80.Infinity(sign);
+        if (a.IsZero || b.IsZero)
+            return Float80.Zero(sign);
         ulong high = Math.BigMul(a.Normalize(out int exponentA), b.Normalize(out int exponentB), out ulong low);
         return Float80Rounding.NormalizeAndRound(sign, exponentA + exponentB - Float80.Bias + 1, high, low, cx.PrecisionDrop, ref cx);
     }
 
     public static Float80 Divide(Float80 a, Float80 b, ref X87Context cx)
     {
-        bool sign = a.Sign != b.Sign;
-        if (!a.IsNormal || !b.IsNormal)
+        if (!a.IsNormal || !b.IsNormal || cx.DenormalSource)
         {
-            if (cx.NotNumbers(a, b, out Float80 nan))
-                return nan;
-            if ((a.IsInfinity && b.IsInfinity) || (a.IsZero && b.IsZero))
-                return cx.Invalid();
-            if (b.IsZero && !a.IsInfinity)
-            {
-                // #Z goes before #D (SDM vol. 1, 4.9.2).
-                cx.Raised |= X87Status.ZeroDivide;
-                return Float80.Infinity(sign);
-            }
-            cx.Denormals(a, b);
-            if (a.IsInfinity)
-                return Float80.Infinity(sign);
-            if (a.IsZero || b.IsInfinity)
-                return Float80.Zero(sign);
-        }
-        else if (cx.DenormalSource)
-        {
-            cx.Raised |= X87Status.Denormal;
+            if (DivideSpecial(a, b, ref cx, out Float80 special))
+                return special;
         }
         ulong x = a.Normalize(out int exponentA), y = b.Normalize(out int exponentB);
         int exponent = exponentA - exponentB + Float80.Bias - 1;
@@ -152,7 +135,29 @@ internal static class Float80Arithmetic
             : rest < y - rest ? 1
             : rest == y - rest ? Float80.IntegerBit
             : Float80.IntegerBit | 1;
-        return Float80Rounding.Round(sign, exponent, quotient, fraction, cx.PrecisionDrop, ref cx);
+        return Float80Rounding.Round(a.Sign != b.Sign, exponent, quotient, fraction, cx.PrecisionDrop, ref cx);
+    }
+
+    private static bool DivideSpecial(Float80 a, Float80 b, ref X87Context cx, out Float80 result)
+    {
+        if (cx.NotNumbers(a, b, out result))
+            return true;
+        if ((a.IsInfinity && b.IsInfinity) || (a.IsZero && b.IsZero))
+        {
+            result = cx.Invalid();
+            return true;
+        }
+        bool sign = a.Sign != b.Sign;
+        if (b.IsZero && !a.IsInfinity)
+        {
+            // #Z goes before #D (SDM vol. 1, 4.9.2).
+            cx.Raised |= X87Status.ZeroDivide;
+            result = Float80.Infinity(sign);
+            return true;
+        }
+        cx.Denormals(a, b);
+        result = a.IsInfinity ? Float80.Infinity(sign) : Float80.Zero(sign);
+        return a.IsInfinity || a.IsZero || b.IsInfinity;
     }
 
     /// <summary>128 by 64 bits; <paramref name="high"/> is less than the divisor, whose top bit is set.</summary>

@@ -102,13 +102,7 @@ internal static class Float80Conversion
             if (cx.IsUnmasked(X87Status.Overflow))
                 return 0;
             cx.Raised |= X87Status.Precision;
-            bool toInfinity = cx.Rounding switch
-            {
-                X87Rounding.Nearest => true,
-                X87Rounding.Down => value.Sign,
-                X87Rounding.Up => !value.Sign,
-                _ => false,
-            };
+            bool toInfinity = cx.Rounding == X87Rounding.Nearest || Float80Rounding.RoundsAway(cx.Rounding, value.Sign);
             if (toInfinity)
                 cx.Raised |= X87Status.C1;
             return sign | (((ulong)maximum << fractionBits) - (toInfinity ? 0UL : 1UL));

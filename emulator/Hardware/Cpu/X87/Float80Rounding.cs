@@ -11,22 +11,44 @@ internal static class Float80Rounding
 
     /// <summary>Whether a magnitude goes up to the next representable one; <paramref name="fraction"/> is the part below it in units of 2^-64.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool RoundsUp(X87Rounding mode, bool sign, bool odd, ulong fraction) => mode switch
+    public static bool RoundsUp(X87Rounding mode, bool sign, bool odd, ulong fraction)
     {
-        X87Rounding.Nearest => fraction > Float80.IntegerBit || (fraction == Float80.IntegerBit && odd),
-        X87Rounding.Down => sign && fraction != 0,
-        X87Rounding.Up => !sign && fraction != 0,
-        _ => false,
-    };
+        if (mode == X87Rounding.Nearest)
+            return fraction > Float80.IntegerBit - (odd ? 1UL : 0UL);
+        return fraction != 0 && RoundsAway(mode, sign);
+    }
+
+    /// <summary>Whether a directed rounding goes away from zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool RoundsAway(X87Rounding mode, bool sign) => mode == (sign ? X87Rounding.Down : X87Rounding.Up);
 
     /// <summary>
     /// Rounds (high + low / 2^64) * 2^(exponent - bias - 63); high has its integer bit, low's last bit may stand for everything below it.
     /// </summary>
     /// <param name="drop">Significand bits that the precision in force does not have.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Float80 Round(bool sign, int exponent, ulong high, ulong low, int drop, ref X87Context cx)
     {
-        if ((low | (uint)drop) == 0 && (uint)(exponent - 1) < Float80.MaxExponent - 1)
-            return new Float80(sign, exponent, high);
+        // The common case: all 64 bits, nothing near the ends of the exponent range.
+        if (drop != 0 || (uint)(exponent - 1) >= Float80.MaxExponent - 2)
+            return RoundGeneral(sign, exponent, high, low, drop, ref cx);
+        if (low != 0)
+        {
+            // The direction is a coin toss: no branch depends on it.
+            uint up = RoundsUp(cx.Rounding, sign, (high & 1) != 0, low) ? 1u : 0;
+            cx.Raised |= X87Status.Precision | (up * X87Status.C1);
+            high += up;
+            if (high == 0)
+            {
+                high = Float80.IntegerBit;
+                exponent++;
+            }
+        }
+        return new Float80(sign, exponent, high);
+    }
+
+    private static Float80 RoundGeneral(bool sign, int exponent, ulong high, ulong low, int drop, ref X87Context cx)
+    {
         if (exponent < 1)
             return RoundTiny(sign, exponent, high, low, drop, ref cx);
         RoundBits(sign, ref high, low, drop, ref exponent, ref cx);
@@ -36,6 +58,7 @@ internal static class Float80Rounding
     }
 
     /// <summary>Normalises 128 bits, not all zero, and rounds them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Float80 NormalizeAndRound(bool sign, int exponent, ulong high, ulong low, int drop, ref X87Context cx)
     {
         if (high == 0)
@@ -83,13 +106,7 @@ internal static class Float80Rounding
     private static Float80 Overflow(bool sign, int exponent, ulong high, int drop, ref X87Context cx)
     {
         cx.Raised |= X87Status.Overflow;
-        bool toInfinity = cx.Rounding switch
-        {
-            X87Rounding.Nearest => true,
-            X87Rounding.Down => sign,
-            X87Rounding.Up => !sign,
-            _ => false,
-        };
+        bool toInfinity = cx.Rounding == X87Rounding.Nearest || RoundsAway(cx.Rounding, sign);
         if (cx.IsUnmasked(X87Status.Overflow))
         {
             if (exponent - WrapBias < Float80.MaxExponent)

@@ -85,7 +85,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = X87Stack.Underflows(s, destination, source, ref cx)
             ? Float80.Indefinite
-            : TOperation.Apply(*X87Stack.Register(s, destination), *X87Stack.Register(s, source), ref cx);
+            : TOperation.Apply(X87Stack.Get(s, destination), X87Stack.Get(s, source), ref cx);
         Store(s, destination, result, pop, ref cx);
     }
 
@@ -97,7 +97,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = X87Stack.Underflows(s, 0, 0, ref cx)
             ? Float80.Indefinite
-            : TOperation.Apply(*X87Stack.Register(s, 0), TFormat.Widen(operand, ref cx), ref cx);
+            : TOperation.Apply(X87Stack.Get(s, 0), TFormat.Widen(operand, ref cx), ref cx);
         Store(s, 0, result, pop: false, ref cx);
     }
 
@@ -116,7 +116,7 @@ internal static unsafe class X87Arithmetic
     private static void Unary(X87State* s, delegate*<Float80, ref X87Context, Float80> operation, uint conditions = X87Status.C1)
     {
         X87Context cx = X87Stack.Begin(s);
-        Float80 result = X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : operation(*X87Stack.Register(s, 0), ref cx);
+        Float80 result = X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : operation(X87Stack.Get(s, 0), ref cx);
         // C2 says that the operand is out of range and stays.
         if (!cx.Suppressed && (cx.Raised & X87Status.C2) == 0)
             X87Stack.Set(s, 0, result);
@@ -129,7 +129,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = X87Stack.Underflows(s, 0, 1, ref cx)
             ? Float80.Indefinite
-            : operation(*X87Stack.Register(s, 0), *X87Stack.Register(s, 1), ref cx);
+            : operation(X87Stack.Get(s, 0), X87Stack.Get(s, 1), ref cx);
         Store(s, 1, result, pop: true, ref cx);
     }
 
@@ -158,7 +158,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = X87Stack.Underflows(s, 0, 1, ref cx)
             ? Float80.Indefinite
-            : Float80Remainder.Remainder(*X87Stack.Register(s, 0), *X87Stack.Register(s, 1), nearest, ref cx);
+            : Float80Remainder.Remainder(X87Stack.Get(s, 0), X87Stack.Get(s, 1), nearest, ref cx);
         if (!cx.Suppressed)
             X87Stack.Set(s, 0, result);
         // Without a quotient its bits stay as they were.
@@ -171,7 +171,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = X87Stack.Underflows(s, 0, 1, ref cx)
             ? Float80.Indefinite
-            : Float80Remainder.Scale(*X87Stack.Register(s, 0), *X87Stack.Register(s, 1), ref cx);
+            : Float80Remainder.Scale(X87Stack.Get(s, 0), X87Stack.Get(s, 1), ref cx);
         Store(s, 0, result, pop: false, ref cx);
     }
 
@@ -187,7 +187,7 @@ internal static unsafe class X87Arithmetic
         X87Context cx = X87Stack.Begin(s);
         Float80 result = Float80.Indefinite, pushed = Float80.Indefinite;
         if (!X87Stack.Underflows(s, 0, 0, ref cx) && !X87Stack.Overflows(s, ref cx))
-            result = operation(*X87Stack.Register(s, 0), out pushed, ref cx);
+            result = operation(X87Stack.Get(s, 0), out pushed, ref cx);
         if (!cx.Suppressed && (cx.Raised & X87Status.C2) == 0)
         {
             X87Stack.Set(s, 0, result);
@@ -196,9 +196,9 @@ internal static unsafe class X87Arithmetic
         X87Stack.End(s, cx, conditions);
     }
 
-    public static void Fchs(VcpuRegisters* r, int i) => Replace(&r->X87, X87Stack.Register(&r->X87, 0)->Negated);
+    public static void Fchs(VcpuRegisters* r, int i) => Replace(&r->X87, X87Stack.Get(&r->X87, 0).Negated);
 
-    public static void Fabs(VcpuRegisters* r, int i) => Replace(&r->X87, X87Stack.Register(&r->X87, 0)->Magnitude);
+    public static void Fabs(VcpuRegisters* r, int i) => Replace(&r->X87, X87Stack.Get(&r->X87, 0).Magnitude);
 
     /// <summary>Puts the value into ST(0) unless that is empty.</summary>
     private static void Replace(X87State* s, Float80 value)

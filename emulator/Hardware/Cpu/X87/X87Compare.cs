@@ -37,7 +37,7 @@ internal static unsafe class X87Compare
         X87Context cx = X87Stack.Begin(s);
         Float80Order order = X87Stack.Underflows(s, 0, 0, ref cx)
             ? Float80Order.Unordered
-            : Float80Arithmetic.Compare(*X87Stack.Register(s, 0), default, quiet: false, ref cx);
+            : Float80Arithmetic.Compare(X87Stack.Get(s, 0), default, quiet: false, ref cx);
         End(s, order, 0, ref cx);
     }
 
@@ -46,7 +46,7 @@ internal static unsafe class X87Compare
         X87Context cx = X87Stack.Begin(s);
         Float80Order order = X87Stack.Underflows(s, 0, 0, ref cx)
             ? Float80Order.Unordered
-            : Float80Arithmetic.Compare(*X87Stack.Register(s, 0), TFormat.Widen(operand, ref cx), quiet: false, ref cx);
+            : Float80Arithmetic.Compare(X87Stack.Get(s, 0), TFormat.Widen(operand, ref cx), quiet: false, ref cx);
         End(s, order, pop ? 1 : 0, ref cx);
     }
 
@@ -61,7 +61,7 @@ internal static unsafe class X87Compare
         cx = X87Stack.Begin(s);
         return X87Stack.Underflows(s, 0, i, ref cx)
             ? Float80Order.Unordered
-            : Float80Arithmetic.Compare(*X87Stack.Register(s, 0), *X87Stack.Register(s, i), quiet, ref cx);
+            : Float80Arithmetic.Compare(X87Stack.Get(s, 0), X87Stack.Get(s, i), quiet, ref cx);
     }
 
     private static void End(X87State* s, Float80Order order, int pops, ref X87Context cx)
@@ -94,7 +94,7 @@ internal static unsafe class X87Compare
     public static void Fxam(VcpuRegisters* r, int i)
     {
         X87State* s = &r->X87;
-        Float80 value = *X87Stack.Register(s, 0);
+        Float80 value = X87Stack.Get(s, 0);
         uint codes = X87Stack.IsEmpty(s, 0) ? X87Status.C3 | X87Status.C0
             : value.IsUnsupported ? 0
             : value.IsNaN ? X87Status.C0

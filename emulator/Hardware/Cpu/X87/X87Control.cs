@@ -147,7 +147,7 @@ internal static unsafe class X87Control
     {
         for (int i = 0; i < 8; i++)
         {
-            Float80 value = *X87Stack.Register(s, i);
+            Float80 value = X87Stack.Get(s, i);
             *(ulong*)(destination + (i * 10)) = value.Significand;
             *(ushort*)(destination + (i * 10) + 8) = value.SignExponent;
         }
@@ -169,7 +169,7 @@ internal static unsafe class X87Control
     private static void LoadRegisters(X87State* s, byte* operand)
     {
         for (int i = 0; i < 8; i++)
-            *X87Stack.Register(s, i) = new Float80(*(ulong*)(operand + (i * 10)), *(ushort*)(operand + (i * 10) + 8));
+            X87Stack.Put(s, i, new Float80(*(ulong*)(operand + (i * 10)), *(ushort*)(operand + (i * 10) + 8)));
     }
 
     /// <summary>The tag word in its full form: valid, zero, special, empty (SDM vol. 1, 8.1.7).</summary>

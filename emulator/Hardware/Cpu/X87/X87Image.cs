@@ -32,7 +32,7 @@ public static unsafe class X87Image
         *(uint*)(image + 28) = MxcsrMask;
         for (int i = 0; i < 8; i++)
         {
-            Float80 value = *X87Stack.Register(s, i);
+            Float80 value = X87Stack.Get(s, i);
             ulong* slot = (ulong*)(image + RegistersOffset + (i * RegisterSlot));
             slot[0] = value.Significand;
             slot[1] = value.SignExponent;
@@ -58,7 +58,7 @@ public static unsafe class X87Image
         for (int i = 0; i < 8; i++)
         {
             byte* slot = image + RegistersOffset + (i * RegisterSlot);
-            *X87Stack.Register(s, i) = new Float80(*(ulong*)slot, *(ushort*)(slot + 8));
+            X87Stack.Put(s, i, new Float80(*(ulong*)slot, *(ushort*)(slot + 8)));
         }
         for (int i = 0; i < Vectors; i++)
             Unsafe.CopyBlockUnaligned(r->Vectors + (i * VcpuRegisters.VectorSlot), image + VectorsOffset + (i * 16), 16);

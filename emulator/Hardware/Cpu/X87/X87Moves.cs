@@ -55,7 +55,7 @@ internal static unsafe class X87Moves
         X87State* s = &r->X87;
         X87Context cx = X87Stack.Begin(s);
         bool fault = X87Stack.Underflows(s, i, i, ref cx) || X87Stack.Overflows(s, ref cx);
-        Push(s, fault ? Float80.Indefinite : *X87Stack.Register(s, i), ref cx);
+        Push(s, fault ? Float80.Indefinite : X87Stack.Get(s, i), ref cx);
     }
 
     public static void Fld1(VcpuRegisters* r, int i) => PushExact(&r->X87, Float80.One);
@@ -90,7 +90,7 @@ internal static unsafe class X87Moves
     private static void MoveTop(X87State* s, int i, bool pop)
     {
         X87Context cx = X87Stack.Begin(s);
-        Float80 value = X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : *X87Stack.Register(s, 0);
+        Float80 value = X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : X87Stack.Get(s, 0);
         if (!cx.Suppressed)
         {
             X87Stack.Set(s, i, value);
@@ -104,8 +104,8 @@ internal static unsafe class X87Moves
     {
         X87State* s = &r->X87;
         X87Context cx = X87Stack.Begin(s);
-        Float80 top = X87Stack.IsEmpty(s, 0) ? Float80.Indefinite : *X87Stack.Register(s, 0);
-        Float80 other = X87Stack.IsEmpty(s, i) ? Float80.Indefinite : *X87Stack.Register(s, i);
+        Float80 top = X87Stack.IsEmpty(s, 0) ? Float80.Indefinite : X87Stack.Get(s, 0);
+        Float80 other = X87Stack.IsEmpty(s, i) ? Float80.Indefinite : X87Stack.Get(s, i);
         _ = X87Stack.Underflows(s, 0, i, ref cx);
         if (!cx.Suppressed)
         {
@@ -121,7 +121,7 @@ internal static unsafe class X87Moves
         X87Context cx = X87Stack.Begin(s);
         bool fault = X87Stack.Underflows(s, 0, i, ref cx);
         if ((condition || fault) && !cx.Suppressed)
-            X87Stack.Set(s, 0, fault ? Float80.Indefinite : *X87Stack.Register(s, i));
+            X87Stack.Set(s, 0, fault ? Float80.Indefinite : X87Stack.Get(s, i));
         X87Stack.EndKeepingC1(s, cx);
     }
 
@@ -203,7 +203,7 @@ internal static unsafe class X87Moves
     private static Float80 Top(X87State* s, out X87Context cx)
     {
         cx = X87Stack.Begin(s);
-        return X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : *X87Stack.Register(s, 0);
+        return X87Stack.Underflows(s, 0, 0, ref cx) ? Float80.Indefinite : X87Stack.Get(s, 0);
     }
 
     /// <summary>

@@ -11,7 +11,12 @@ internal static unsafe class X87Stack
 
     /// <summary>ST(<paramref name="i"/>), whether it is empty or not.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Float80* Register(X87State* s, int i) => (Float80*)s->Registers + Physical(s, i);
+    public static Float80 Get(X87State* s, int i)
+    {
+        // By halves, as it is written: a load of all 16 bytes would wait for both stores to reach the cache.
+        ulong* slot = s->Registers + (2 * Physical(s, i));
+        return new Float80(slot[0], (ushort)slot[1]);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsEmpty(X87State* s, int i) => ((s->Valid >> Physical(s, i)) & 1) == 0;
@@ -42,9 +47,17 @@ internal static unsafe class X87Stack
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Set(X87State* s, int i, Float80 value)
     {
-        int physical = Physical(s, i);
-        ((Float80*)s->Registers)[physical] = value;
-        s->Valid |= (byte)(1 << physical);
+        Put(s, i, value);
+        s->Valid |= (byte)(1 << Physical(s, i));
+    }
+
+    /// <summary>Writes a register without making it valid.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Put(X87State* s, int i, Float80 value)
+    {
+        ulong* slot = s->Registers + (2 * Physical(s, i));
+        slot[0] = value.Significand;
+        slot[1] = value.SignExponent;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
