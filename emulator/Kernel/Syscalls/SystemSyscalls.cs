@@ -131,11 +131,7 @@ internal static unsafe class SystemSyscalls
             case SetTiming:
                 return a.A1 == 0 ? 0 : -Errno.EINVAL;
             case SetName:
-                int length = t.ReadString(a.A1, Task.CommMaximum, out byte[] name);
-                if (length == -Errno.EFAULT)
-                    return -Errno.EFAULT;
-                t.SetComm(name);
-                return 0;
+                return SetThreadName(t, a.A1);
             case GetName:
                 Span<byte> comm = stackalloc byte[Task.CommMaximum + 1];
                 comm.Clear();
@@ -181,6 +177,23 @@ internal static unsafe class SystemSyscalls
             default:
                 return -Errno.EINVAL;
         }
+    }
+
+    /// <summary>Longer names are cut, not refused (strncpy_from_user).</summary>
+    private static long SetThreadName(Task t, ulong address)
+    {
+        Span<byte> name = stackalloc byte[Task.CommMaximum];
+        int length = 0;
+        for (; length < name.Length; length++)
+        {
+            if (!t.TryRead(address + (ulong)length, out byte b))
+                return -Errno.EFAULT;
+            if (b == 0)
+                break;
+            name[length] = b;
+        }
+        t.SetComm(name[..length]);
+        return 0;
     }
 
     private static long MemBarrier(Task t, in SyscallArgs a)

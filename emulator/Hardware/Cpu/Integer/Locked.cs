@@ -8,8 +8,9 @@ internal static unsafe class Locked
     /// <summary>
     /// Stores <paramref name="now"/> if the memory still holds <paramref name="old"/>; no <see cref="Access.Commit{T}"/> follows. The host's own
     /// instruction does it, except for an operand that crosses a page: its two parts lie apart in host memory, and the other vCPUs are stopped.
+    /// Out of line: inlined, its casts would put locals into memory, and a handler with such locals makes no tail call.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static bool CompareExchange<T>(VcpuState* c, T* target, T now, T old) where T : unmanaged
     {
         if ((byte*)target == c->Bounce)

@@ -68,7 +68,8 @@ internal sealed class HostFs : Filesystem, IDisposable
     public long Open(Dentry? dentry, string name, int flags, uint mode = 0)
     {
         string path = PathOf(dentry, name);
-        flags |= HostCalls.O_NOFOLLOW | HostCalls.O_NOCTTY;
+        // openat2 refuses O_PATH together with anything that concerns opening proper.
+        flags |= HostCalls.O_NOFOLLOW | ((flags & HostCalls.O_PATH) != 0 ? 0 : HostCalls.O_NOCTTY);
         byte[] bytes = Terminated(path.Length == 0 ? "."u8 : Encoding.Latin1.GetBytes(path));
         long r = HostCalls.OpenAt2(_rootFd, bytes, flags, mode, ResolveBeneath | ResolveNoSymlinks | ResolveNoMagicLinks);
         return r is -Errno.ENOSYS or -Errno.EPERM ? OpenByComponents(path, flags, mode) : r;
