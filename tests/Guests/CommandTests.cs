@@ -1,0 +1,42 @@
+namespace Emulator.Tests.Guests;
+
+/// <summary>The command as a shell sees it: descriptors, statuses and signals pass through.</summary>
+[TestFixture, Parallelizable(ParallelScope.All)]
+public sealed class CommandTests
+{
+    [Test]
+    public void The_first_words_of_the_emulator_are_a_guests()
+    {
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("hello"), "run");
+        Assert.That(outcome, Is.EqualTo(new Outcome("Hello from a guest program.\n", "", 0)));
+    }
+
+    [Test]
+    public void Options_end_at_the_program()
+    {
+        GuestRun run = GuestPrograms.Guest("echo", "--help", "-g", "--", "", "run", "--vcpus", "3");
+        Outcome outcome = EmulatedHost.Command(run, "run", "--vcpus", "2", "-U", "DOTNET_ROOT");
+        Assert.That(outcome.Output, Does.StartWith("argc 8\nargv[1] \"--help\"\nargv[2] \"-g\"\nargv[3] \"--\"\nargv[4] \"\"\nargv[5] \"run\"\nargv[6] \"--vcpus\"\nargv[7] \"3\"\n"));
+        Assert.That(outcome.Status, Is.Zero);
+    }
+
+    [TestCase("null", 139), TestCase("divide", 136), TestCase("ud2", 132), TestCase("abort", 134), TestCase("trap", 133), TestCase("syscall", 2)]
+    public void A_fatal_signal_is_seen_as_that_signal(string way, int status)
+    {
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("crash", way), "run");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.EqualTo(status));
+            Assert.That(outcome.Output, Does.StartWith($"crashing: {way}\n"));
+            Assert.That(outcome.Errors, Does.Not.Contain("   at Emulator"), "no C# stack trace");
+        }
+    }
+
+    [Test]
+    public void A_program_that_spins_is_ended_by_the_time_out([Values("", "sleep", "fork", "threads")] string way)
+    {
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("spin", way), "run", "--timeout", "1");
+        Assert.That(outcome.Status, Is.EqualTo(124), outcome.ToString());
+        Assert.That(outcome.Output, Is.EqualTo("spinning\n"));
+    }
+}

@@ -1,0 +1,76 @@
+using System.Collections.Concurrent;
+using Emulator.Kernel;
+
+namespace Emulator.Tests.Guests;
+
+/// <summary>Small C programs, compiled here against the C libraries that are installed, run as they do on the host.</summary>
+[TestFixture, Parallelizable(ParallelScope.All)]
+public sealed class GlibcTests
+{
+    private static readonly string Sources = Path.Combine(GuestPrograms.Root, "tests", "Guests", "c");
+
+    /// <summary>What a dynamic program reads besides itself and its interpreter, which need no grant.</summary>
+    private static readonly Bind[] Libraries =
+        [.. "/lib /lib64 /usr/lib /usr/lib64 /etc/ld.so.cache".Split(' ').Where(path => File.Exists(path) || Directory.Exists(path)).Select(path => new Bind(path, path, ReadOnly: true))];
+
+    private static readonly int[] ManyVcpus = [1, 2, 4, 16], TwoVcpus = [2];
+
+    private readonly ConcurrentDictionary<(string, Toolchain), Lazy<string>> _built = new();
+    private string _folder = "";
+
+    public enum Toolchain { StaticGlibc, StaticPieGlibc, DynamicGlibc, StaticMusl, Dietlibc }
+
+    private static IEnumerable<string> Programs => Directory.EnumerateFiles(Sources, "*.c").Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal);
+
+    /// <summary>Dietlibc's threads are its own affair, and its math.h lacks the C99 macros.</summary>
+    private static bool BeyondDietlibc(string program) => program.StartsWith("pthread", StringComparison.Ordinal) || program == "numbers";
+
+    public static IEnumerable<TestCaseData> Runs() =>
+        from program in Programs
+        from toolchain in Enum.GetValues<Toolchain>()
+        where toolchain != Toolchain.Dietlibc || !BeyondDietlibc(program)
+        from vcpus in program.StartsWith("pthread", StringComparison.Ordinal) && toolchain == Toolchain.StaticGlibc ? ManyVcpus : TwoVcpus
+        select new TestCaseData(program, toolchain, vcpus).SetArgDisplayNames(program, toolchain.ToString(), $"{vcpus}_vcpus");
+
+    [OneTimeSetUp]
+    public void Make_the_folder() => _folder = Directory.CreateTempSubdirectory("glibc-").FullName;
+
+    [OneTimeTearDown]
+    public void Remove_the_folder() => Directory.Delete(_folder, recursive: true);
+
+    [TestCaseSource(nameof(Runs))]
+    public void A_compiled_program_gives_what_it_gives_on_the_host(string program, Toolchain toolchain, int vcpus)
+    {
+        GuestRun run = new(Build(program, toolchain), "one", "two") { Input = "first line\nsecond 42 3.5\n" };
+        MachineOptions options = new() { Vcpus = vcpus, Binds = toolchain == Toolchain.DynamicGlibc ? Libraries : [] };
+        Outcome native = NativeHost.Reference(run);
+        Assume.That(native.Status, Is.Not.EqualTo(Outcome.TimedOut));
+        Assert.That(EmulatedHost.Run(run, options).ToString(), Is.EqualTo(native.ToString()));
+    }
+
+    private string Build(string program, Toolchain toolchain) => _built.GetOrAdd((program, toolchain), key => new(() => Compile(key.Item1, key.Item2))).Value;
+
+    private string Compile(string program, Toolchain toolchain)
+    {
+        string output = Path.Combine(_folder, $"{program}-{toolchain}");
+        string source = Path.Combine(Sources, program + ".c");
+        string[] common = ["-O2", "-o", output, source];
+        string compiler = toolchain switch { Toolchain.StaticMusl => "musl-gcc", Toolchain.Dietlibc => "diet", _ => "gcc" };
+        string[] arguments = toolchain switch
+        {
+            Toolchain.StaticGlibc => [.. common, "-static", "-pthread", "-lm"],
+            Toolchain.StaticPieGlibc => [.. common, "-static-pie", "-pthread", "-lm"],
+            Toolchain.DynamicGlibc => [.. common, "-pthread", "-lm"],
+            Toolchain.StaticMusl => [.. common, "-static", "-pthread"],
+            _ => ["gcc", .. common, "-lm"],
+        };
+        if (!NativeHost.IsLinux64 || NativeHost.Find(compiler) is not { } path)
+        {
+            Assert.Ignore($"no {compiler} here");
+            return "";
+        }
+        Outcome built = NativeHost.Run(new GuestRun("") { Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"] }, path, arguments);
+        Assert.That(built.Status, Is.Zero, built.ToString());
+        return output;
+    }
+}

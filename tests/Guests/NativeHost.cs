@@ -1,0 +1,62 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Emulator.Tests.Guests;
+
+/// <summary>Runs programs on the host kernel: the reference for everything that the emulator runs.</summary>
+public static class NativeHost
+{
+    private static readonly ConcurrentDictionary<string, Lazy<Outcome>> Known = new(StringComparer.Ordinal);
+
+    /// <summary>Whether guests can run here without an emulator.</summary>
+    public static bool IsLinux64 { get; } = OperatingSystem.IsLinux() && RuntimeInformation.OSArchitecture == Architecture.X64;
+
+    /// <summary>The outcome of a run that is the same each time; run once however many tests ask for it.</summary>
+    public static Outcome Reference(GuestRun run) => Known.GetOrAdd($"{run.Program}\0{string.Join('\0', run.Arguments)}", _ => new(() => Run(run))).Value;
+
+    public static Outcome Run(GuestRun run) => Run(run, run.Program, run.Arguments);
+
+    /// <summary>Runs another program (a compiler, the emulator's command) with the settings of <paramref name="run"/>.</summary>
+    public static Outcome Run(GuestRun run, string program, IEnumerable<string> arguments)
+    {
+        ProcessStartInfo start = new(program, arguments)
+        {
+            UseShellExecute = false,
+            WorkingDirectory = run.Directory,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.Latin1,
+            StandardErrorEncoding = Encoding.Latin1,
+            StandardInputEncoding = Encoding.Latin1,
+        };
+        start.Environment.Clear();
+        foreach (string variable in run.Environment)
+        {
+            string[] parts = variable.Split('=', 2);
+            start.Environment[parts[0]] = parts[1];
+        }
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
+        try
+        {
+            process.StandardInput.Write(run.Input);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // The program ended without reading its input.
+        }
+        bool ended = process.WaitForExit(run.Timeout);
+        if (!ended)
+            process.Kill(entireProcessTree: true);
+        process.WaitForExit();
+        return new(output.Result, errors.Result, ended ? process.ExitCode : Outcome.TimedOut);
+    }
+
+    /// <summary>The first of these programs that exists on the host's path, or null.</summary>
+    public static string? Find(params string[] names) =>
+        names.SelectMany(_ => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'), (name, folder) => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
+}

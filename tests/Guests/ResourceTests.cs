@@ -1,0 +1,56 @@
+using Emulator.Kernel;
+
+namespace Emulator.Tests.Guests;
+
+/// <summary>What a run takes from the host it gives back. Alone in the process, because it counts the process's own threads and descriptors.</summary>
+[TestFixture, NonParallelizable]
+public sealed class ResourceTests
+{
+    [Test]
+    public void A_thousand_processes_are_forked_and_reaped_and_everything_returns_to_where_it_was()
+    {
+        GuestRun run = GuestPrograms.Guest("fork", "1000");
+        Assume.That(EmulatedHost.Run(run, GuestPrograms.Parallel(2)).Status, Is.Zero);
+
+        (int descriptors, int threads) = Count();
+        long frames = -1, tables = -1;
+        Outcome outcome = EmulatedHost.Run(run, GuestPrograms.Parallel(2), machine =>
+        {
+            frames = machine.Pages.UsedFrames;
+            tables = machine.Pages.TableFrames;
+        });
+        (int descriptorsAfter, int threadsAfter) = Count();
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+            Assert.That(outcome.Output, Does.Contain("1000 processes"));
+            Assert.That(tables, Is.Zero, "page-table frames in use when the last process is gone");
+            Assert.That(descriptorsAfter, Is.EqualTo(descriptors), "host descriptors");
+            Assert.That(threadsAfter, Is.LessThanOrEqualTo(threads + 4), "host threads");
+        }
+    }
+
+    [Test]
+    public void A_hundred_machines_leave_no_descriptor_behind()
+    {
+        GuestRun run = GuestPrograms.Guest("hello");
+        EmulatedHost.Run(run, GuestPrograms.Parallel(1));
+        (int descriptors, int threads) = Count();
+        for (int i = 0; i < 100; i++)
+            Assert.That(EmulatedHost.Run(run, GuestPrograms.Parallel(1)).Status, Is.Zero);
+        (int descriptorsAfter, int threadsAfter) = Count();
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(descriptorsAfter, Is.EqualTo(descriptors), "host descriptors");
+            Assert.That(threadsAfter, Is.LessThanOrEqualTo(threads + 4), "host threads");
+        }
+    }
+
+    /// <summary>Descriptors and threads of this process; zero where the host does not say.</summary>
+    private static (int Descriptors, int Threads) Count()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        return OperatingSystem.IsLinux() ? (Directory.GetFiles("/proc/self/fd").Length, Directory.GetDirectories("/proc/self/task").Length) : (0, 0);
+    }
+}
