@@ -87,7 +87,7 @@ int main(int argc, char **argv)
         char *again[] = { argv[0], "exec", NULL };
         pid_t child = fork();
         if (!child) {
-            execv(argv[0], again);
+            execv("/proc/self/exe", again);
             _exit(127);
         }
         int status;

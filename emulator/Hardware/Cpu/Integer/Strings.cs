@@ -89,12 +89,15 @@ internal static unsafe class Strings
 
     [MethodImpl(Chain.Hot)]
     private static nint Repeat<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
-        => RepeatAll<TStep, T>(c, op) switch
-        {
-            Outcome.Done => op[1].Fn(c, op + 1),
-            Outcome.Fault => Chain.Fault(c, op),
-            _ => Chain.Interrupted(c, op),
-        };
+    {
+        // Separate returns: a switch expression joins its arms before the return, and the calls in them are not in tail position.
+        Outcome outcome = RepeatAll<TStep, T>(c, op);
+        if (outcome == Outcome.Done)
+            return op[1].Fn(c, op + 1);
+        if (outcome == Outcome.Fault)
+            return Chain.Fault(c, op);
+        return Chain.Interrupted(c, op);
+    }
 
     private enum Outcome
     {
