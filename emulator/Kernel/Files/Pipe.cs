@@ -169,6 +169,35 @@ public sealed class Pipe
         }
     }
 
+    /// <summary>Waits until something can be written; how much.</summary>
+    internal long WaitForRoom(Task task, bool nonBlocking)
+    {
+        if (Readers > 0 && Capacity == Available)
+        {
+            if (nonBlocking)
+                return -Errno.EAGAIN;
+            if (_changed.Wait(task, this, static p => p.Readers == 0 || p.Available < p.Capacity) != WaitResult.Ok)
+                return -Errno.ERESTARTSYS;
+        }
+        if (Readers > 0)
+            return Capacity - Available;
+        task.Send(new SignalInfo(Signal.SIGPIPE, SignalInfo.SI_USER) { Pid = task.Process.Pid });
+        return -Errno.EPIPE;
+    }
+
+    /// <summary>Waits until something can be read; how much, 0 at the end.</summary>
+    internal long WaitForData(Task task, bool nonBlocking)
+    {
+        if (Available == 0 && Writers > 0)
+        {
+            if (nonBlocking)
+                return -Errno.EAGAIN;
+            if (_changed.Wait(task, this, static p => p.Available > 0 || p.Writers == 0) != WaitResult.Ok)
+                return -Errno.ERESTARTSYS;
+        }
+        return Available;
+    }
+
     private int TryWrite(ReadOnlySpan<byte> buffer, int needed)
     {
         lock (_lock)

@@ -47,6 +47,13 @@ public sealed partial class Vfs : IDisposable
         return (files, fs);
     }
 
+    /// <summary>The place of a host program that no grant covers: it has no name, but can be opened again.</summary>
+    internal Path ProgramPath(string hostPath)
+    {
+        string full = System.IO.Path.GetFullPath(hostPath);
+        return Anonymous.Add(new HostProgramInode(Machine, full), Bytes(full));
+    }
+
     private HostStream? OpenStream(Task task, int hostFd, int fallback)
     {
         if (hostFd < 0 || HostCalls.StatAt(hostFd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx stat) < 0)

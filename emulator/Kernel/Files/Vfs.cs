@@ -87,6 +87,13 @@ public sealed partial class Vfs
         return r < 0 ? r : CheckMode(a, mask, realIds ? c.Uid : c.EffectiveUid, realIds ? c.Gid : c.EffectiveGid, c.Groups);
     }
 
+    /// <summary>As <see cref="CheckPermission"/>, asking the host where it decides.</summary>
+    internal long CheckAccess(Task task, Path path, int mask, bool realIds = false)
+    {
+        long r = CheckPermission(task, path, mask, realIds);
+        return r < 0 || !path.Inode.ChecksPermissionsItself ? r : path.Inode.Access(task, path.Dentry!, mask);
+    }
+
     private static long CheckMode(in InodeAttributes a, int mask, uint uid, uint gid, IReadOnlyList<uint> groups)
     {
         if (uid == 0)

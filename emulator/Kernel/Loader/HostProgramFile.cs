@@ -20,7 +20,7 @@ public sealed class HostProgramFile : OpenFile
     }
 
     /// <summary>Opens a host file; null with the reason.</summary>
-    public static HostProgramFile? Open(PageAllocator pages, string path, out LoadError? error)
+    public static HostProgramFile? Open(PageAllocator pages, string path, out LoadError? error, Files.Path at = default)
     {
         error = null;
         try
@@ -34,7 +34,7 @@ public sealed class HostProgramFile : OpenFile
             if (error is not null)
                 return null;
             var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            return new HostProgramFile(new HostPageCache(pages, handle), System.IO.Path.GetFullPath(path));
+            return new HostProgramFile(new HostPageCache(pages, handle), System.IO.Path.GetFullPath(path)) { Path = at };
         }
         catch (UnauthorizedAccessException)
         {
@@ -48,6 +48,8 @@ public sealed class HostProgramFile : OpenFile
     }
 
     public override bool IsSeekable => true;
+
+    internal override bool CanPoll => false;
 
     public override PageCache? Mapping => _cache;
 

@@ -98,16 +98,10 @@ internal static class DirectorySyscalls
     {
         if (!path.Inode.IsDirectory)
             return -Errno.ENOTDIR;
-        long r = MayEnter(t, path);
+        long r = t.Machine.Vfs.CheckAccess(t, path, X_OK);
         if (r == 0)
             t.Fs.WorkingDirectory = path;
         return r;
-    }
-
-    private static long MayEnter(Task t, Files.Path path)
-    {
-        long r = t.Machine.Vfs.CheckPermission(t, path, X_OK);
-        return r < 0 || !path.Inode.ChecksPermissionsItself ? r : path.Inode.Access(t, path.Dentry!, X_OK);
     }
 
     private static long ChangeRoot(Task t, in SyscallArgs a)
@@ -117,7 +111,7 @@ internal static class DirectorySyscalls
             return r;
         if (!path.Inode.IsDirectory)
             return -Errno.ENOTDIR;
-        r = MayEnter(t, path);
+        r = t.Machine.Vfs.CheckAccess(t, path, X_OK);
         if (r < 0)
             return r;
         if (t.Credentials.EffectiveUid != 0)

@@ -53,10 +53,7 @@ internal static class PathSyscalls
         long r = t.Walk(dirfd, address, PathArguments.WalkFlagsOf(flags), out Files.Path path);
         if (r < 0)
             return r;
-        if (mode == 0)
-            return 0;
-        r = t.Machine.Vfs.CheckPermission(t, path, mode, realIds: (flags & AT_EACCESS) == 0);
-        return r < 0 || !path.Inode.ChecksPermissionsItself ? r : path.Inode.Access(t, path.Dentry!, mode);
+        return mode == 0 ? 0 : t.Machine.Vfs.CheckAccess(t, path, mode, realIds: (flags & AT_EACCESS) == 0);
     }
 
     /// <summary>RLIMIT_FSIZE for a new size (fs/attr.c:inode_newsize_ok).</summary>

@@ -26,6 +26,7 @@ public sealed class SyscallTable
         SystemSyscalls.Table,
         TimeSyscalls.Table,
         TimerSyscalls.Table,
+        TransferSyscalls.Table,
         WaitSyscalls.Table,
     ];
 

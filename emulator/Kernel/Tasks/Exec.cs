@@ -18,7 +18,7 @@ internal static unsafe class Exec
     internal static long First(Task task, string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp, out string? message)
     {
         message = null;
-        HostProgramFile? file = HostProgramFile.Open(task.Machine.Pages, hostProgram, out LoadError? error);
+        HostProgramFile? file = HostProgramFile.Open(task.Machine.Pages, hostProgram, out LoadError? error, task.Machine.Vfs.ProgramPath(hostProgram));
         LoadedProgram? program = null;
         if (file is not null)
         {
@@ -86,7 +86,7 @@ internal static unsafe class Exec
         long result = vfs.Open(task, dirfd, name, O_RDONLY | (follow ? 0 : O_NOFOLLOW), 0, WalkFlags.None, out file);
         if (result < 0)
             return result;
-        result = file!.Inode is not { IsRegular: true } ? -Errno.EACCES : vfs.CheckPermission(task, file.Path, X_OK);
+        result = file!.Inode is not { IsRegular: true } ? -Errno.EACCES : vfs.CheckAccess(task, file.Path, X_OK);
         if (result < 0)
         {
             file.Put();

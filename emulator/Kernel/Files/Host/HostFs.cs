@@ -115,14 +115,16 @@ internal sealed class HostFs : Filesystem, IDisposable
         return r;
     }
 
-    public InodeAttributes ToAttributes(in HostCalls.Statx s) => new()
+    public InodeAttributes ToAttributes(in HostCalls.Statx s) => ToAttributes(s, ToGuestUid, ToGuestGid);
+
+    internal static InodeAttributes ToAttributes(in HostCalls.Statx s, Func<uint, uint> toUid, Func<uint, uint> toGid) => new()
     {
         Device = DeviceNumber.Make(s.DeviceMajor, s.DeviceMinor),
         Inode = s.Inode,
         Mode = s.Mode,
         LinkCount = s.LinkCount,
-        Uid = ToGuestUid(s.Uid),
-        Gid = ToGuestGid(s.Gid),
+        Uid = toUid(s.Uid),
+        Gid = toGid(s.Gid),
         SpecialDevice = DeviceNumber.Make(s.SpecialMajor, s.SpecialMinor),
         Size = (long)s.Size,
         BlockSize = s.BlockSize,

@@ -64,7 +64,7 @@ internal sealed class ProcessFiles
             Text("oom_score", static _ => "0\n"),
             Writable("oom_score_adj", static _ => "0\n", static (_, _) => 0),
             Text("io", static _ => "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n", 0x100),
-            Link("exe", t => Exists(_process.ExecutablePath), t => Named(t, _process.ExecutablePath)),
+            Link("exe", t => Exists(_process.ExecutablePath), _ => _thread?.Mm?.ExecutableFile?.Path),
             Link("cwd", t => NameOf(t, _thread?.Fs?.WorkingDirectory), _ => _thread?.Fs?.WorkingDirectory),
             Link("root", t => NameOf(t, _thread?.Fs?.Root), _ => _thread?.Fs?.Root),
             Entry("fd", S_IFDIR, () => new ProcDirectory(_fs, _uid, _gid, []) { Numbers = Descriptors, ByNumber = DescriptorLink, NumberType = S_IFLNK }),
@@ -97,9 +97,6 @@ internal sealed class ProcessFiles
 
     private static string? NameOf(Task reader, Path? path) =>
         path is { Dentry: not null } p ? reader.Machine.Vfs.PathName(p, reader.Fs.Root, out _) : null;
-
-    private static Path? Named(Task reader, string name) =>
-        reader.Machine.Vfs.Walk(reader, AT_FDCWD, name, WalkFlags.Follow, out Path path) < 0 ? null : path;
 
     private long SetComm(Task writer, string text)
     {
