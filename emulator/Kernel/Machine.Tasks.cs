@@ -16,12 +16,24 @@ public sealed partial class Machine
     /// <summary>Each task is a host thread.</summary>
     internal const int MaxTasks = 30_000;
 
-    private long _syscalls;
+    /// <summary>Distance between two vCPUs' counts, so that they do not share a cache line.</summary>
+    private const int CountStride = 8;
+
+    private readonly long[] _syscalls = new long[MachineOptions.MaxVcpus * CountStride];
     private readonly Lock _unknownLock = new();
     private readonly SortedDictionary<ulong, long> _unknown = [];
 
     /// <summary>System calls made so far.</summary>
-    public long SyscallCount => Volatile.Read(ref _syscalls);
+    public long SyscallCount
+    {
+        get
+        {
+            long sum = 0;
+            for (int i = 0; i < _syscalls.Length; i += CountStride)
+                sum += Volatile.Read(ref _syscalls[i]);
+            return sum;
+        }
+    }
 
     /// <summary>System calls that are not implemented, with how often each was made.</summary>
     public IReadOnlyDictionary<ulong, long> UnknownSyscalls
@@ -36,7 +48,7 @@ public sealed partial class Machine
     /// <summary>Bytes of memory that no frame in use takes.</summary>
     internal ulong FreeMemoryBytes => (Memory.FrameCount - (ulong)Pages.UsedFrames) << 12;
 
-    internal void CountSyscall() => Interlocked.Increment(ref _syscalls);
+    internal void CountSyscall(int vcpu) => _syscalls[vcpu * CountStride]++;
 
     internal long UnknownSyscall(Task task, ulong number)
     {

@@ -113,11 +113,10 @@ public sealed unsafe partial class Task
 
     private long Dispatch(ulong number, in SyscallArgs args)
     {
-        // The upper half of EAX is ignored (do_syscall_64 takes an int), so is a sign-extended number no call.
         SyscallDefinition? definition = Machine.Syscalls[number];
         ISyscallTracer? tracer = Machine.Options.Trace;
         tracer?.Enter(this, number, definition, args);
-        Machine.CountSyscall();
+        Machine.CountSyscall(Vcpu!.Id);
         long result = definition is null ? Machine.UnknownSyscall(this, number) : definition.Handler(this, args);
         tracer?.Leave(this, number, definition, args, result);
         return result;

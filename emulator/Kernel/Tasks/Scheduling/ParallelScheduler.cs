@@ -40,6 +40,9 @@ internal sealed class ParallelScheduler : Scheduler
             Yield(task);
     }
 
+    // A guest that spins on sched_yield waits for another vCPU, whose host thread may need this processor.
+    private protected override void OnNobodyWaits(Task task) => Thread.Yield();
+
     private protected override void OnAssigned(Task task) => task.Host.Open();
 
     private protected override void AfterRelease()
