@@ -1,4 +1,5 @@
 using Emulator.Kernel.Files;
+using Emulator.Kernel.Files.Host;
 using Emulator.Kernel.Memory;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -34,7 +35,10 @@ public sealed class HostProgramFile : OpenFile
             if (error is not null)
                 return null;
             var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            return new HostProgramFile(new HostPageCache(pages, handle), System.IO.Path.GetFullPath(path)) { Path = at };
+            var cache = new HostPageCache(pages, handle);
+            if (at.Dentry?.Inode is HostProgramInode inode)
+                inode.Cache = cache;
+            return new HostProgramFile(cache, System.IO.Path.GetFullPath(path)) { Path = at };
         }
         catch (UnauthorizedAccessException)
         {
@@ -46,6 +50,10 @@ public sealed class HostProgramFile : OpenFile
         }
         return null;
     }
+
+    /// <summary>Opens a program again whose pages somebody still has, so that all of its processes share them.</summary>
+    internal static HostProgramFile? Share(HostPageCache cache, string path, Files.Path at) =>
+        cache.TryGetUser() ? new HostProgramFile(cache, path) { Path = at } : null;
 
     public override bool IsSeekable => true;
 
@@ -78,5 +86,5 @@ public sealed class HostProgramFile : OpenFile
         return target;
     }
 
-    protected override void Release() => _cache.Free();
+    protected override void Release() => _cache.PutUser();
 }

@@ -292,6 +292,19 @@ public abstract unsafe class PageCache
     /// <summary>Counts one more user: the maker is the first, and each mapping is one.</summary>
     internal void GetUser() => Interlocked.Increment(ref _users);
 
+    /// <summary>Counts one more user unless the last one has gone.</summary>
+    internal bool TryGetUser()
+    {
+        while (true)
+        {
+            int users = Volatile.Read(ref _users);
+            if (users == 0)
+                return false;
+            if (Interlocked.CompareExchange(ref _users, users + 1, users) == users)
+                return true;
+        }
+    }
+
     /// <summary>Drops a user; with the last one every page is freed.</summary>
     internal void PutUser()
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using Emulator.Kernel.Loader;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -9,6 +10,9 @@ namespace Emulator.Kernel.Files.Host;
 internal sealed class HostProgramInode(Machine machine, string hostPath) : Inode
 {
     public override uint Mode => S_IFREG | 0x16D;
+
+    /// <summary>The pages as they were opened last; they may be gone by now.</summary>
+    internal HostPageCache? Cache { get; set; }
 
     public override long GetAttributes(Dentry self, out InodeAttributes attributes)
     {
@@ -29,6 +33,9 @@ internal sealed class HostProgramInode(Machine machine, string hostPath) : Inode
         file = null;
         if (CanWrite(flags))
             return -Errno.ETXTBSY;
+        file = Cache is { } cache ? HostProgramFile.Share(cache, hostPath, path) : null;
+        if (file is not null)
+            return 0;
         file = HostProgramFile.Open(machine.Pages, hostPath, out LoadError? error, path);
         return error is null ? 0 : -error.Errno;
     }
