@@ -15,7 +15,6 @@ internal static unsafe class SystemSyscalls
         new(135, "personality", "hex", SetPersonality),
         new(157, "prctl", "prctl,hex,hex,hex,hex", PrCtl),
         new(158, "arch_prctl", "archprctl,ptr", ArchPrCtl),
-        new(318, "getrandom", "out:buf,size,hex", GetRandom),
         new(324, "membarrier", "int,uint,int", MemBarrier),
         new(101, "ptrace", "int,int,ptr,ptr", static (Task _, in SyscallArgs _) => -Errno.EPERM),
         new(317, "seccomp", "uint,uint,ptr", static (Task _, in SyscallArgs _) => -Errno.EINVAL),
@@ -178,29 +177,6 @@ internal static unsafe class SystemSyscalls
             default:
                 return -Errno.EINVAL;
         }
-    }
-
-    private static long GetRandom(Task t, in SyscallArgs a)
-    {
-        const ulong NonBlock = 1, Random = 2, Insecure = 4;
-        if ((a.A2 & ~(NonBlock | Random | Insecure)) != 0 || (a.A2 & (Random | Insecure)) == (Random | Insecure))
-            return -Errno.EINVAL;
-        ulong length = Math.Min(a.A1, int.MaxValue);
-        Span<byte> part = stackalloc byte[256];
-        ulong done = 0;
-        while (done < length)
-        {
-            Span<byte> chunk = part[..(int)Math.Min((ulong)part.Length, length - done)];
-            t.Machine.Random.Fill(chunk);
-            int copied = t.CopyToUserPartial(a.A0 + done, chunk);
-            done += (ulong)copied;
-            if (copied != chunk.Length)
-                return done == 0 ? -Errno.EFAULT : (long)done;
-            // Large requests can be interrupted once they have something to show.
-            if (t.SignalPending && done >= (ulong)part.Length)
-                break;
-        }
-        return (long)done;
     }
 
     /// <summary>Longer names are cut, not refused (strncpy_from_user).</summary>
