@@ -97,12 +97,12 @@ internal unsafe ref struct Binding
         }
         if (index != Register.None)
             Op->Index = Offset(index);
+        // Overrides to ES, CS, SS and DS are ignored (SDM vol. 1, 3.4.4.1): only the base register makes it the stack segment.
         Op->Seg = Instruction.MemorySegment switch
         {
             Register.FS => RegisterOffset.FsBase,
             Register.GS => RegisterOffset.GsBase,
-            Register.SS => RegisterOffset.StackNone,
-            _ => RegisterOffset.None,
+            _ => baseRegister is Register.RSP or Register.RBP or Register.ESP or Register.EBP ? RegisterOffset.StackNone : RegisterOffset.None,
         };
         if (address32)
             Op->Scale |= AnyAddress.Address32;

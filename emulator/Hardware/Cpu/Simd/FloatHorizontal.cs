@@ -102,7 +102,10 @@ internal static unsafe class FloatHorizontal
         }
     }
 
-    /// <summary>DPPS: products chosen by the immediate's high half, added in pairs, the sum put where the low half says.</summary>
+    /// <summary>
+    /// DPPS: products chosen by the immediate's high half, added in pairs, the sum put where the low half says. Each element adds in its own
+    /// order, which shows when several products are NaNs.
+    /// </summary>
     private readonly struct DotProductOfSingles : ISteps
     {
         public static bool Run(VcpuState* c, Vector128<byte> a, Vector128<byte> b, int immediate, byte* result)
@@ -113,13 +116,12 @@ internal static unsafe class FloatHorizontal
                 return false;
             // What was not chosen is +0, also where the operands' signs differ.
             Vector128<float> p = *scratch & chosen;
-            if (!Step<FloatArithmetic.Add, Vector128<float>>(c, Vector128.Create(p.GetElement(0), p.GetElement(2), 0, 0),
-                Vector128.Create(p.GetElement(1), p.GetElement(3), 0, 0), (byte*)scratch))
+            if (!Step<FloatArithmetic.Add, Vector128<float>>(c, p, Vector128.Shuffle(p, Vector128.Create(1, 0, 3, 2)), (byte*)scratch))
                 return false;
             Vector128<float> s = *scratch;
-            if (!Step<FloatArithmetic.Add, float>(c, s.GetElement(0), s.GetElement(1), (byte*)scratch))
+            if (!Step<FloatArithmetic.Add, Vector128<float>>(c, s, Vector128.Shuffle(s, Vector128.Create(2, 3, 0, 1)), (byte*)scratch))
                 return false;
-            *(Vector128<float>*)result = Vector128.Create(*(float*)scratch) & kept;
+            *(Vector128<float>*)result = *scratch & kept;
             return true;
         }
 
@@ -139,9 +141,9 @@ internal static unsafe class FloatHorizontal
             if (!Step<FloatArithmetic.Multiply, Vector128<double>>(c, a.AsDouble() & chosen, b.AsDouble() & chosen, (byte*)scratch))
                 return false;
             Vector128<double> p = *scratch & chosen;
-            if (!Step<FloatArithmetic.Add, double>(c, p.GetElement(0), p.GetElement(1), (byte*)scratch))
+            if (!Step<FloatArithmetic.Add, Vector128<double>>(c, p, Vector128.Shuffle(p, Vector128.Create(1L, 0)), (byte*)scratch))
                 return false;
-            *(Vector128<double>*)result = Vector128.Create(*(double*)scratch) & kept;
+            *(Vector128<double>*)result = *scratch & kept;
             return true;
         }
 

@@ -13,10 +13,10 @@ internal static unsafe class MmxConvert
     {
         switch (b.Instruction.Mnemonic)
         {
+            // From memory these two do not touch the x87 state; the manual says so of CVTPI2PD only, processors do it for both.
             case Mnemonic.Cvtpi2ps:
                 b.Dst(0);
                 return b.Source(1) == OperandForm.Register ? &ToSingles<MmxSource> : &ToSingles<Memory<AnyAddress>>;
-            // From memory this one does not touch the x87 state at all (SDM vol. 2, CVTPI2PD).
             case Mnemonic.Cvtpi2pd:
                 b.Dst(0);
                 return b.Source(1) == OperandForm.Register ? &ToDoubles<MmxSource> : &ToDoubles<Memory<AnyAddress>>;
@@ -55,6 +55,8 @@ internal static unsafe class MmxConvert
         if (TSource.Faults && source == null)
             return Chain.Fault(c, op);
         TPart part = *source;
+        // Also when the conversion raises an exception.
+        Mmx.Enter(c);
         var operand = (Vector128<ulong>*)(c->Bounce + Operand);
         *operand = default;
         *(TPart*)operand = part;
@@ -67,17 +69,18 @@ internal static unsafe class MmxConvert
     [MethodImpl(Chain.Hot)]
     private static nint ToSingles<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        if (Mmx.Pending(c))
+        if (!TSource.Faults && Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
         ulong* source = TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && source == null)
             return Chain.Fault(c, op);
         ulong integers = *source;
+        if (!TSource.Faults)
+            Mmx.Enter(c);
         var operand = (Vector128<int>*)(c->Bounce + Operand);
         *operand = Vector128.CreateScalar(integers).AsInt32();
         if (!CheckedFloat.Run<FloatConvert.FromInteger, Vector128<int>, Vector128<float>>(c, operand, operand))
             return Chain.Raise(c, op, Vector.SimdFloatingPoint);
-        Mmx.Enter(c);
         Xmm.Write(Xmm.Destination(c, op), *(ulong*)CheckedFloat.Result(c));
         return op[1].Fn(c, op + 1);
     }

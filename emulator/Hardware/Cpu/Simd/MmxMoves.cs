@@ -154,9 +154,10 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
+        // Also when the store faults.
+        Mmx.Enter(c);
         if (!ElementMoves.StoreMasked(c, AnyAddress.Of(c, op), (byte*)Mmx.Register(c, op->Dst), (byte*)Mmx.Register(c, op->Src), 8))
             return Chain.Fault(c, op);
-        Mmx.Enter(c);
         return op[1].Fn(c, op + 1);
     }
 }
