@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Emulator.Hardware.Cpu;
 using Iced.Intel;
 using static Emulator.Tests.Cpu.Silicon.SiliconLayout;
@@ -8,7 +9,8 @@ namespace Emulator.Tests.Cpu.Silicon;
 
 /// <summary>
 /// Every implemented form of every instruction, run by the interpreter and by the host's processor from the same states.
-/// EMULATOR_SILICON_SEED and EMULATOR_SILICON_COUNT choose the states and how many of them each form gets.
+/// EMULATOR_SILICON_SEED and EMULATOR_SILICON_COUNT choose the states and how many of them each form gets; EMULATOR_SILICON_ONLY is a regular
+/// expression for the mnemonics.
 /// </summary>
 [Parallelizable(ParallelScope.All)]
 internal sealed class SiliconTests
@@ -17,6 +19,8 @@ internal sealed class SiliconTests
 
     private static readonly ulong Seed = Setting("EMULATOR_SILICON_SEED", 1);
     private static readonly int Count = (int)Math.Min(Setting("EMULATOR_SILICON_COUNT", DefaultCount), 10_000_000);
+
+    private static readonly string Only = Environment.GetEnvironmentVariable("EMULATOR_SILICON_ONLY") ?? "";
 
     private readonly ConcurrentBag<SiliconPair> idle = [];
 
@@ -31,7 +35,7 @@ internal sealed class SiliconTests
     }
 
     private static IEnumerable<TestCaseData> Mnemonics()
-        => SupportedForms.All.GroupBy(code => code.Mnemonic()).OrderBy(group => group.Key.ToString(), StringComparer.Ordinal)
+        => SupportedForms.All.GroupBy(code => code.Mnemonic()).Where(group => Regex.IsMatch(group.Key.ToString(), Only, RegexOptions.None, TimeSpan.FromSeconds(1))).OrderBy(group => group.Key.ToString(), StringComparer.Ordinal)
             .Select(group => new TestCaseData(group.ToArray()).SetArgDisplayNames(group.Key.ToString()));
 
     [TestCaseSource(nameof(Mnemonics))]
