@@ -26,7 +26,7 @@ public sealed class BusyboxTests
                 Twin = twin.FullName,
             };
             Outcome expected = NativeHost.Run(run);
-            Assert.That(EmulatedHost.Run(run, GuestPrograms.Parallel(2)).ToString(), Is.EqualTo(expected.ToString()));
+            EmulatedHost.Run(run, GuestPrograms.Parallel(2)).AssertIs(expected);
         }
         finally
         {

@@ -28,6 +28,13 @@ public sealed record Outcome(string Output, string Errors, int Status)
 
     public static string Decode(byte[] bytes) => Encoding.Latin1.GetString(bytes);
 
+    /// <summary>The same output, errors and status; a failure shows both outcomes whole.</summary>
+    public void AssertIs(Outcome expected)
+    {
+        if (this != expected)
+            Assert.Fail($"expected {expected}\nbut was {this}");
+    }
+
     public override string ToString()
     {
         string status = Status switch

@@ -33,7 +33,7 @@ public sealed class GuestTests
         AssertAsOnHost(run, first);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(second, Is.EqualTo(first));
+            second.AssertIs(first);
             Assert.That(secondCounters, Is.EqualTo(firstCounters));
         }
     }
@@ -45,7 +45,6 @@ public sealed class GuestTests
             Assert.That(outcome.Output, Does.Not.Contain("FAIL"));
             return;
         }
-        Outcome native = NativeHost.Reference(run);
-        Assert.That(outcome.ToString(), Is.EqualTo(native.ToString()));
+        outcome.AssertIs(NativeHost.Reference(run));
     }
 }

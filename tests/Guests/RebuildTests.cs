@@ -36,7 +36,7 @@ public sealed class RebuildTests
         GuestRun committed = GuestPrograms.Guest(name);
         GuestRun fresh = committed with { Program = Path.Combine(_folder, name + ".elf") };
         Outcome outcome = EmulatedHost.Run(fresh, GuestPrograms.Parallel(2));
-        Assert.That(outcome.ToString(), Is.EqualTo(EmulatedHost.Run(committed, GuestPrograms.Parallel(2)).ToString()));
+        outcome.AssertIs(EmulatedHost.Run(committed, GuestPrograms.Parallel(2)));
         Assert.That(outcome.Status, Is.Zero);
     }
 
