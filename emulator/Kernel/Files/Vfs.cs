@@ -35,6 +35,8 @@ public sealed partial class Vfs
 
     internal AnonymousFilesystem Sockets { get; }
 
+    internal Sockets.AbstractSockets AbstractSockets { get; } = new();
+
     internal AnonymousFilesystem Anonymous { get; }
 
     /// <summary>Where memfds and SysV segments live, unseen by any name.</summary>
