@@ -118,7 +118,18 @@ internal readonly struct Wide(bool sign, int exponent, UInt128 bits)
         return Normalized(false, 0, sum);
     }
 
-    /// <summary>The number as a result: a transcendental value is never exact, so that the last bit stands for what was cut.</summary>
+    /// <summary>
+    /// The number as a result. One that lies nearer to a representable value than these computations can tell becomes that value, in every rounding
+    /// mode, as on processors (the sine of a small argument is the argument); #P is raised all the same, for a transcendental value is never exact.
+    /// </summary>
     public Float80 Round(ref X87Context cx)
-        => Float80Rounding.Round(Sign, Exponent + Float80.Bias, (ulong)(Bits >> 64), (ulong)Bits | 1, 0, ref cx);
+    {
+        const ulong noise = 1 << 12;
+        UInt128 bits = (ulong)Bits + noise < 2 * noise ? Bits + noise : Bits;
+        ulong low = bits != Bits ? 0 : (ulong)bits | 1;
+        bool carried = bits < Bits;
+        Float80 result = Float80Rounding.Round(Sign, Exponent + Float80.Bias + (carried ? 1 : 0), carried ? Float80.IntegerBit : (ulong)(bits >> 64), low, 0, ref cx);
+        cx.Raised |= X87Status.Precision | (result.Exponent == 0 ? X87Status.Underflow : 0);
+        return result;
+    }
 }
