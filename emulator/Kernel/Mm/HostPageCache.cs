@@ -10,6 +10,7 @@ namespace Emulator.Kernel.Memory;
 public sealed class HostPageCache : PageCache
 {
     private readonly SafeFileHandle _file;
+    private SafeFileHandle? _writer;
     private readonly Lock _writeBackLock = new();
 
     /// <param name="pages">The machine's frames.</param>
@@ -22,22 +23,22 @@ public sealed class HostPageCache : PageCache
     }
 
     /// <param name="pages">The machine's frames.</param>
-    /// <param name="fd">A descriptor of the file; the cache opens the file anew, for writing too where the host allows it.</param>
+    /// <param name="fd">A descriptor of the file; the cache opens the file anew.</param>
     public HostPageCache(PageAllocator pages, int fd)
-        : this(pages, Reopen(fd))
+        : this(pages, Open(fd, FileAccess.Read))
     {
     }
 
-    private static SafeFileHandle Reopen(int fd)
+    private static SafeFileHandle Open(int fd, FileAccess access) =>
+        File.OpenHandle($"/proc/self/fd/{fd}", FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+
+    /// <summary>Opened when there is something to write: while a file is open for writing, the host refuses to run it.</summary>
+    private SafeFileHandle Writer
     {
-        string path = $"/proc/self/fd/{fd}";
-        try
+        get
         {
-            return File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            lock (_writeBackLock)
+                return _writer ??= Open((int)_file.DangerousGetHandle(), FileAccess.ReadWrite);
         }
     }
 
@@ -84,7 +85,7 @@ public sealed class HostPageCache : PageCache
             return written;
         try
         {
-            RandomAccess.Write(_file, buffer[..(int)written], (long)offset);
+            RandomAccess.Write(Writer, buffer[..(int)written], (long)offset);
             return written;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -115,7 +116,7 @@ public sealed class HostPageCache : PageCache
         int length = (int)Math.Min(4096, Size - offset);
         try
         {
-            RandomAccess.Write(_file, new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame), length), (long)offset);
+            RandomAccess.Write(Writer, new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame), length), (long)offset);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -128,6 +129,7 @@ public sealed class HostPageCache : PageCache
     {
         WriteBack(0, ulong.MaxValue >> 12);
         base.Release();
+        _writer?.Dispose();
         _file.Dispose();
     }
 }
