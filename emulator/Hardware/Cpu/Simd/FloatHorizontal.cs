@@ -116,7 +116,7 @@ internal static unsafe class FloatHorizontal
                 return false;
             // What was not chosen is +0, also where the operands' signs differ.
             Vector128<float> p = *scratch & chosen;
-            if (!Step<FloatArithmetic.Add, Vector128<float>>(c, p, Vector128.Shuffle(p, Vector128.Create(1, 0, 3, 2)), (byte*)scratch))
+            if (!Step<FloatArithmetic.Add, Vector128<float>>(c, Vector128.Shuffle(p, Vector128.Create(1, 0, 3, 2)), p, (byte*)scratch))
                 return false;
             Vector128<float> s = *scratch;
             if (!Step<FloatArithmetic.Add, Vector128<float>>(c, s, Vector128.Shuffle(s, Vector128.Create(2, 3, 0, 1)), (byte*)scratch))

@@ -18,9 +18,12 @@ internal static unsafe class Mmx
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Enter(VcpuState* c)
     {
-        c->Registers.X87.Status &= unchecked((ushort)~Top);
+        ClearTop(c);
         c->Registers.X87.Valid = 0xFF;
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void ClearTop(VcpuState* c) => c->Registers.X87.Status &= unchecked((ushort)~Top);
 
     /// <summary>Writes a register; the sign and exponent become ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -90,6 +90,8 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
+        // A store that faults has moved TOP already, but not the tags.
+        Mmx.ClearTop(c);
         if (!VectorAccess.Store(c, AnyAddress.Of(c, op), (T*)Mmx.Register(c, op->Src)))
             return Chain.Fault(c, op);
         Mmx.Enter(c);
@@ -154,7 +156,6 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        // Also when the store faults.
         Mmx.Enter(c);
         if (!ElementMoves.StoreMasked(c, AnyAddress.Of(c, op), (byte*)Mmx.Register(c, op->Dst), (byte*)Mmx.Register(c, op->Src), 8))
             return Chain.Fault(c, op);
