@@ -1,5 +1,6 @@
 using Emulator.Hardware;
 using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
 using Emulator.Kernel.Host;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
@@ -89,6 +90,13 @@ public sealed partial class Machine : IDisposable
         ExitStatus status = WaitForEnd();
         StopTasks();
         HostThreads.Stop();
+        // Idle vCPUs keep the last address space loaded; with the tasks gone its root table is to go as well.
+        foreach (Vcpu vcpu in Platform.Vcpus)
+        {
+            vcpu.Enter();
+            MemorySystem.Shootdown.SwitchToKernel(vcpu);
+            vcpu.Leave();
+        }
         return status;
     }
 

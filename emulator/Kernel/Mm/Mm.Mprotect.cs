@@ -65,7 +65,8 @@ public sealed unsafe partial class Mm
             start = to;
             if (start >= end)
                 return 0;
-            if (Vmas.FindEndingAfter(start) is not { } next || next.Start != start)
+            // What was just changed may have merged with what follows, which then begins before `start`.
+            if (Vmas.FindEndingAfter(start) is not { } next || next.Start > start)
                 return -Errno.ENOMEM;
             vma = next;
         }
@@ -207,7 +208,7 @@ public sealed unsafe partial class Mm
             start = to;
             if (start >= end)
                 return 0;
-            if (Vmas.FindEndingAfter(start) is not { } next || next.Start != start)
+            if (Vmas.FindEndingAfter(start) is not { } next || next.Start > start)
                 return -Errno.ENOMEM;
             vma = next;
         }
