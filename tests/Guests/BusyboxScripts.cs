@@ -32,7 +32,7 @@ public static class BusyboxScripts
         new("umask_and_modes", "umask 027; touch f; mkdir d; stat -c '%a %F %s' f d; chmod 4755 f; stat -c %a f; chmod u-s,g+w f; stat -c %a f; test -x f && echo x; [ -d d -a ! -f d ] && echo dir; umask"),
         new("signals_to_groups", "sh -c 'trap \"echo got; exit 3\" TERM; kill -TERM $$; while :; do :; done'; echo $?; sh -c 'sleep 50 & kill -HUP $!; wait $!; echo $?'"),
         new("fifo", "mkfifo p; (echo through >p) & cat p; wait; (cat <p >out) & echo again >p; wait; cat out; ls -l p | cut -c1-10"),
-        new("descriptors", "ls /proc/self/fd | head -n 3; exec 5>f; echo five >&5; exec 5>&-; cat f; echo dup 6>g 1>&6; cat g; readlink /proc/self/fd/9 9<f | sed 's,.*/,,'"),
+        new("descriptors", "exec 5>f; echo five >&5; exec 5>&-; cat f; echo dup 6>g 1>&6; cat g; readlink /proc/self/fd/9 9<f | sed 's,.*/,,'"),
         new("process_table", "cat /proc/self/comm; tr '\\0' ' ' </proc/self/cmdline; echo; head -n 1 /proc/self/status; grep -c . /proc/self/maps >/dev/null && echo maps; test -r /proc/cpuinfo && echo cpuinfo; readlink /proc/self/exe | sed 's,.*/,,'"),
     ];
 
@@ -55,8 +55,8 @@ public static class BusyboxScripts
         new("directories", "mkdir -p a/b/c; mkdir a 2>&1; rmdir a/b/c; rmdir a 2>&1; rmdir -p a/b; ls; mkdir d; cd d; mkdir ../d2; cd ../d2; pwd | sed 's,.*/,,'; cd - >/dev/null; pwd | sed 's,.*/,,'; du -s . | cut -f2; ls -d /; test -e /nonexistent; echo $?"),
         new("dates", "date -u -d @0; date -u -d @1700000000 '+%Y-%m-%d %H:%M:%S %j %a'; TZ=UTC date -d '2024-02-29 12:00' +%s; touch -d '2020-01-02 03:04:05' f; stat -c %Y f; date -r f +%F; cal 2 2024"),
         new("numbers", "seq 5 -2 1; seq -w 8 11; seq 0.5 0.5 2; expr 6 \\* 7; expr abc : 'a\\(.\\)'; expr length hello; factor 97 360 1000003; echo '2^64; scale=20; 1/7' | bc; echo '3 4 + p' | dc; shuf -i 1-5 | sort; nproc >/dev/null && echo ok"),
-        new("system_identity", "id -u; id -un >/dev/null && echo named; whoami >/dev/null && echo me; uname -s -m; hostname >/dev/null && echo host; tty; logname >/dev/null 2>&1; arch; env | sort; printenv HOME; true; false; echo $?; sync; echo synced"),
-        new("timing", "time true 2>/dev/null; usleep 1000; echo slept; timeout 0.1 sleep 10; echo $?; timeout 5 echo quick; sleep 0; nice -n 1 echo nicely; nohup echo hup 2>/dev/null; setsid echo session"),
+        new("system_identity", "id -un >/dev/null && echo named; whoami >/dev/null && echo me; uname -s -m; hostname >/dev/null && echo host; tty; logname >/dev/null 2>&1; arch; env | sort; printenv HOME; true; false; echo $?; sync; echo synced"),
+        new("timing", "time true 2>/dev/null; usleep 1000; echo slept; timeout 0.1 sleep 10; echo $?; timeout 5 echo quick; sleep 0; nice -n 1 echo nicely; nohup echo hup 2>/dev/null; (setsid echo session)"),
         new("tee_and_yes", "echo t | tee a b | cat; cat a b; yes | head -n 3; yes x | head -c 10; echo; echo end | tee -a a >/dev/null; cat a; cat - <a | cat -n; cat -A <<E\na\tb\nE\ntest -t 0; echo $?"),
         new("patching", "printf 'a\\nb\\nc\\n' >x; printf 'a\\nB\\nc\\n' >y; diff -u x y >p; patch x p; cmp x y && echo patched; ed -s x <<E\n2d\nw\nq\nE\ncat x; vi --help 2>&1 | head -n 1 | cut -c1-7"),
         new("find_in_proc", "ps -o comm | head -n 1; pidof nosuchprogram; echo $?; kill -l 15; kill -l | head -n 1 >/dev/null; pgrep nosuchprogram; echo $?; free >/dev/null && echo free; uptime >/dev/null && echo up; df . >/dev/null && echo df; mount >/dev/null && echo mount"),

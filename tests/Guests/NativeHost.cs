@@ -10,13 +10,20 @@ public static class NativeHost
 {
     private static readonly ConcurrentDictionary<string, Lazy<Outcome>> Known = new(StringComparer.Ordinal);
 
+    /// <summary>An env(1) that knows --default-signal (coreutils 8.31), or null.</summary>
+    private static readonly string? Defaults = FindDefaults();
+
     /// <summary>Whether guests can run here without an emulator.</summary>
     public static bool IsLinux64 { get; } = OperatingSystem.IsLinux() && RuntimeInformation.OSArchitecture == Architecture.X64;
 
     /// <summary>The outcome of a run that is the same each time; run once however many tests ask for it.</summary>
     public static Outcome Reference(GuestRun run) => Known.GetOrAdd($"{run.Program}\0{string.Join('\0', run.Arguments)}", _ => new(() => Run(run))).Value;
 
-    public static Outcome Run(GuestRun run) => Run(run, run.Program, run.Arguments);
+    /// <summary>
+    /// Runs on the host's kernel, with the signals that the .NET runtime ignores (SIGPIPE) back at their defaults where the host's env can do that:
+    /// an ignored signal is inherited through execve.
+    /// </summary>
+    public static Outcome Run(GuestRun run) => Defaults is null ? Run(run, run.Program, run.Arguments) : Run(run, Defaults, ["--default-signal", run.Program, .. run.Arguments]);
 
     /// <summary>Runs another program (a compiler, the emulator's command) with the settings of <paramref name="run"/>.</summary>
     public static Outcome Run(GuestRun run, string program, IEnumerable<string> arguments)
@@ -54,6 +61,12 @@ public static class NativeHost
             process.Kill(entireProcessTree: true);
         process.WaitForExit();
         return new(output.Result, errors.Result, ended ? process.ExitCode : Outcome.TimedOut);
+    }
+
+    private static string? FindDefaults()
+    {
+        GuestRun nothing = new("");
+        return Find("env") is { } env && Run(nothing, env, ["--default-signal", "true"]).Status == 0 ? env : null;
     }
 
     /// <summary>The first of these programs that exists on the host's path, or null.</summary>
