@@ -13,6 +13,7 @@ internal static class VdsoImage
 {
     private const string LibraryName = "linux-vdso.so.1", VersionName = "LINUX_2.6";
     private const int SymbolSize = 24, HeaderSize = 64, SegmentSize = 56, SegmentCount = 2, CodeOffset = 0x800;
+    private const int SectionSize = 64, SectionCount = 4, SectionsOffset = 4096 - SectionCount * SectionSize, TextSection = 1;
     private const ushort BaseVersion = 1, FunctionVersion = 2;
 
     private static readonly (string Name, uint SystemCall)[] Functions =
@@ -62,7 +63,13 @@ internal static class VdsoImage
         if (position > CodeOffset)
             throw new InvalidOperationException("The vDSO's tables have outgrown their place.");
 
+        if (CodeOffset + code.Length > SectionsOffset)
+            throw new InvalidOperationException("The vDSO's functions have outgrown their place.");
+
         WriteHeaders(image, dynamic);
+        PutSection(image, TextSection, type: 1, flags: 6, CodeOffset, code.Length, 0);
+        PutSection(image, 2, type: 11, flags: 2, symbols, symbolCount * SymbolSize, SymbolSize); // SHT_DYNSYM
+        PutSection(image, 3, type: 3, flags: 2, stringTable, (int)strings.Length, 0); // SHT_STRTAB
         strings.ToArray().CopyTo(image, stringTable);
         WriteSymbols(image.AsSpan(symbols), names, nameOffsets);
         WriteHash(image.AsSpan(hash), symbolCount);
@@ -105,10 +112,12 @@ internal static class VdsoImage
         Put16(image, 18, 62); // EM_X86_64
         Put32(image, 20, 1);
         Put64(image, 32, HeaderSize);
+        Put64(image, 40, SectionsOffset);
         Put16(image, 52, HeaderSize);
         Put16(image, 54, SegmentSize);
         Put16(image, 56, SegmentCount);
-        Put16(image, 58, 64);
+        Put16(image, 58, SectionSize);
+        Put16(image, 60, SectionCount);
         PutSegment(image, HeaderSize, type: 1, flags: 5, 0, image.Length, 4096); // PT_LOAD, readable and executable
         PutSegment(image, HeaderSize + SegmentSize, type: 2, flags: 4, dynamic, 11 * 16, 8); // PT_DYNAMIC
     }
@@ -125,15 +134,28 @@ internal static class VdsoImage
         Put64(image, at + 48, (ulong)alignment);
     }
 
+    /// <summary>Sections as well as segments: dietlibc's vdso_dlsym finds symbols, and their addresses, through the section headers alone.</summary>
+    private static void PutSection(byte[] image, int index, uint type, uint flags, int offset, int size, int entrySize)
+    {
+        int at = SectionsOffset + index * SectionSize;
+        Put32(image, at + 4, type);
+        Put64(image, at + 8, flags);
+        Put64(image, at + 16, (ulong)offset);
+        Put64(image, at + 24, (ulong)offset);
+        Put64(image, at + 32, (ulong)size);
+        Put64(image, at + 48, 1);
+        Put64(image, at + 56, (ulong)entrySize);
+    }
+
     private static void WriteSymbols(Span<byte> table, List<(string Name, int Offset)> names, int[] nameOffsets)
     {
         for (int i = 0; i < names.Count; i++)
         {
             Span<byte> symbol = table.Slice((i + 1) * SymbolSize, SymbolSize);
             Put32(symbol, 0, (uint)nameOffsets[i]);
-            // Global for the prefixed name, weak for the plain one; both are functions. The section number only must not be 0.
+            // Global for the prefixed name, weak for the plain one; both are functions.
             symbol[4] = (byte)((i % 2 == 0 ? 1 : 2) << 4 | 2);
-            Put16(symbol, 6, 1);
+            Put16(symbol, 6, TextSection);
             Put64(symbol, 8, (ulong)names[i].Offset);
             Put64(symbol, 16, 8);
         }
