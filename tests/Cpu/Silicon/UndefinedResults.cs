@@ -37,7 +37,9 @@ internal static class UndefinedResults
     };
 
     /// <summary>Bits of the x87 status word that the instruction leaves undefined ("FPU Flags Affected").</summary>
-    public static ushort StatusWord(in Instruction instruction) => 0;
+    public static ushort StatusWord(in Instruction instruction)
+        // C1 tells which way the last rounding went, and that is decided below the error bound of SDM vol. 1, 8.3.10.
+        => Tolerance.IsTranscendental(instruction.Mnemonic) ? C1 : (ushort)0;
 
     /// <summary>States in which not only flags but the result itself is undefined; they are not run.</summary>
     public static bool IsResult(in Instruction instruction, in CpuImage before)

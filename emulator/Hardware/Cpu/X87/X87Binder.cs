@@ -199,8 +199,8 @@ internal static unsafe class X87Binder
     private static Handler Load<T>(ref Binding b, delegate*<X87State*, byte*, void> function) where T : unmanaged
         => Memory(ref b, function, &X87Handlers.Load<T>);
 
-    private static Handler Store<T>(ref Binding b, delegate*<X87State*, byte*, void> function) where T : unmanaged
-        => Memory(ref b, function, &X87Handlers.Store<T>);
+    private static Handler Store<T>(ref Binding b, delegate*<X87State*, byte*, bool> function) where T : unmanaged
+        => Memory(ref b, (delegate*<X87State*, byte*, void>)function, &X87Handlers.Store<T>);
 
     private static Handler Memory(ref Binding b, delegate*<X87State*, byte*, void> function, Handler handler)
     {

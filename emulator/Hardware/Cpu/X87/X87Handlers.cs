@@ -82,26 +82,41 @@ internal static unsafe class X87Handlers
         ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)operand);
         c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
         if (Pending(c))
-            RecordOperand(c, address);
+            RecordOperand(c, op);
         return op[1].Fn(c, op + 1);
     }
 
-    /// <summary>Writes memory of T's size.</summary>
+    /// <summary>
+    /// Writes memory of T's size. An unmasked exception found before the store leaves memory alone, even where it would fault; a fault of the store
+    /// leaves the x87 state as it was.
+    /// </summary>
     [MethodImpl(Chain.Hot)]
     public static nint Store<T>(VcpuState* c, Op* op) where T : unmanaged
     {
         if (Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        ulong address = AnyAddress.Of(c, op);
-        T* destination = Access.Modify<T>(c, address);
-        if (destination == null)
+        ushort status = c->Registers.X87.Status;
+        byte valid = c->Registers.X87.Valid;
+        if (((delegate*<X87State*, byte*, bool>)op->Imm)(&c->Registers.X87, c->Bounce) && !Write<T>(c, AnyAddress.Of(c, op)))
+        {
+            c->Registers.X87.Status = status;
+            c->Registers.X87.Valid = valid;
             return Chain.Fault(c, op);
-        ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)destination);
-        Access.Commit(c, address, destination);
+        }
         c->Registers.X87.InstructionPointer = c->Registers.BlockRip + op->Offset;
         if (Pending(c))
-            RecordOperand(c, address);
+            RecordOperand(c, op);
         return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>Stores what lies in the bounce buffer; ten bytes as two pieces, of which the first stays if the second faults.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Write<T>(VcpuState* c, ulong address) where T : unmanaged
+    {
+        if (typeof(T) != typeof(Bytes10))
+            return Access.Write(c, address, *(T*)c->Bounce);
+        ushort upper = *(ushort*)(c->Bounce + 8);
+        return Access.Write(c, address, *(ulong*)c->Bounce) && Access.Write(c, address + 8, upper);
     }
 
     /// <summary>FLDCW, FLDENV, FRSTOR: they wait but leave the pointers to their image.</summary>
@@ -110,7 +125,10 @@ internal static unsafe class X87Handlers
     {
         if (Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        T* operand = Access.Read<T>(c, AnyAddress.Of(c, op));
+        ulong address = AnyAddress.Of(c, op);
+        if (sizeof(T) > sizeof(ushort) && (Mmu.ReadSlow(c, address, FirstPiece<T>()) == null || Mmu.ReadSlow(c, address + (ulong)sizeof(T) - 1, 1) == null))
+            return Chain.Fault(c, op);
+        T* operand = Access.Read<T>(c, address);
         if (operand == null)
             return Chain.Fault(c, op);
         ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)operand);
@@ -122,6 +140,8 @@ internal static unsafe class X87Handlers
     public static nint StoreControl<T>(VcpuState* c, Op* op) where T : unmanaged
     {
         ulong address = AnyAddress.Of(c, op);
+        if (sizeof(T) > sizeof(ushort) && (Mmu.ModifySlow(c, address, FirstPiece<T>()) == null || Mmu.ModifySlow(c, address + (ulong)sizeof(T) - 1, 1) == null))
+            return Chain.Fault(c, op);
         T* destination = Access.Modify<T>(c, address);
         if (destination == null)
             return Chain.Fault(c, op);
@@ -130,13 +150,15 @@ internal static unsafe class X87Handlers
         return op[1].Fn(c, op + 1);
     }
 
-    /// <summary>FXSAVE, FXRSTOR: #GP unless the image is aligned to 16 bytes.</summary>
+    /// <summary>Processors try an image's first field and its last byte before they go on, which shows in CR2. Fields are as wide as the operand size.</summary>
+    private static int FirstPiece<T>() where T : unmanaged => sizeof(T) is X87Control.EnvironmentSize or X87Control.EnvironmentSize + X87Control.RegistersSize ? 4 : 2;
+
     [MethodImpl(Chain.Hot)]
     public static nint ExtendedSave(VcpuState* c, Op* op)
     {
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
-            return Chain.Raise(c, op, Vector.GeneralProtection);
+            return Misaligned(c, op, address);
         return X87Image.Write(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
@@ -145,18 +167,23 @@ internal static unsafe class X87Handlers
     {
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
-            return Chain.Raise(c, op, Vector.GeneralProtection);
+            return Misaligned(c, op, address);
         return X87Image.Read(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
+    /// <summary>FXSAVE and FXRSTOR want 16-byte alignment; a non-canonical address goes before that, and is #SS in the stack segment.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static nint Misaligned(VcpuState* c, Op* op, ulong address)
+        => Chain.Raise(c, op, op->Seg == RegisterOffset.StackNone && !PageTable.IsCanonical(address) ? Vector.StackFault : Vector.GeneralProtection);
+
     /// <summary>
-    /// The operand pointer and the opcode are only kept for an instruction that raised an unmasked exception, as processors do that report
+    /// The operand pointer (an offset in its segment) and the opcode are only kept for an instruction that raised an unmasked exception, as processors do that report
     /// FDP_EXCPTN_ONLY (CPUID.7.0:EBX bit 6; SDM vol. 1, 8.1.8 and 8.1.9).
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void RecordOperand(VcpuState* c, ulong address)
+    private static void RecordOperand(VcpuState* c, Op* op)
     {
-        c->Registers.X87.DataPointer = address;
+        c->Registers.X87.DataPointer = AnyAddress.Effective(c, op);
         RecordOpcode(c);
     }
 

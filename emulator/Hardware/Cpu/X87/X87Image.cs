@@ -52,7 +52,8 @@ public static unsafe class X87Image
         X87Control.SetControl(s, *(ushort*)image);
         s->Valid = image[4];
         s->Opcode = (ushort)(*(ushort*)(image + 6) & 0x7FF);
-        s->InstructionPointer = wide ? *(ulong*)(image + 8) : *(uint*)(image + 8);
+        // Kept in the 57 bits of a linear address.
+        s->InstructionPointer = wide ? (ulong)(*(long*)(image + 8) << 7 >> 7) : *(uint*)(image + 8);
         s->DataPointer = wide ? *(ulong*)(image + 16) : *(uint*)(image + 16);
         r->Mxcsr = mxcsr;
         for (int i = 0; i < 8; i++)
@@ -69,8 +70,8 @@ public static unsafe class X87Image
     [MethodImpl(MethodImplOptions.NoInlining)]
     internal static bool Write(VcpuState* c, ulong address, bool wide)
     {
-        // Both pages are checked before anything is written.
-        if (Mmu.ModifySlow(c, address, 1) == null || Mmu.ModifySlow(c, address + Size - 1, 1) == null)
+        // Both pages are checked before anything is written, the last one first as processors do.
+        if (Mmu.ModifySlow(c, address + Size - 1, 1) == null || Mmu.ModifySlow(c, address, 1) == null)
             return false;
         byte* image = stackalloc byte[Written];
         Save(&c->Registers, image, wide);
@@ -86,7 +87,9 @@ public static unsafe class X87Image
     [MethodImpl(MethodImplOptions.NoInlining)]
     internal static bool Read(VcpuState* c, ulong address, bool wide)
     {
-        byte* image = stackalloc byte[Size];
+        if (Mmu.ReadSlow(c, address + Size - 1, 1) == null)
+            return false;
+        byte* image = stackalloc byte[Written];
         for (int done = 0; done < Written; done += Piece)
         {
             byte* piece = Mmu.ReadSlow(c, address + (uint)done, Piece);
@@ -94,8 +97,6 @@ public static unsafe class X87Image
                 return false;
             Unsafe.CopyBlockUnaligned(image + done, piece, Piece);
         }
-        if (Mmu.ReadSlow(c, address + Size - 1, 1) == null)
-            return false;
         if (Restore(&c->Registers, image, wide))
             return true;
         c->Vector = Vector.GeneralProtection;

@@ -125,77 +125,65 @@ internal static unsafe class X87Moves
         X87Stack.EndKeepingC1(s, cx);
     }
 
-    public static void FstSingle(X87State* s, byte* destination) => StoreSingle(s, destination, pop: false);
+    // The stores put their value into a buffer of the caller's and tell whether it is to be stored.
+    public static bool FstSingle(X87State* s, byte* destination) => StoreSingle(s, destination, pop: false);
 
-    public static void FstpSingle(X87State* s, byte* destination) => StoreSingle(s, destination, pop: true);
+    public static bool FstpSingle(X87State* s, byte* destination) => StoreSingle(s, destination, pop: true);
 
-    public static void FstDouble(X87State* s, byte* destination) => StoreDouble(s, destination, pop: false);
+    public static bool FstDouble(X87State* s, byte* destination) => StoreDouble(s, destination, pop: false);
 
-    public static void FstpDouble(X87State* s, byte* destination) => StoreDouble(s, destination, pop: true);
+    public static bool FstpDouble(X87State* s, byte* destination) => StoreDouble(s, destination, pop: true);
 
-    private static void StoreSingle(X87State* s, byte* destination, bool pop)
+    private static bool StoreSingle(X87State* s, byte* destination, bool pop)
     {
         Float80 value = Top(s, out X87Context cx);
-        uint bits = Float80Conversion.ToSingle(value, ref cx);
-        if (Stores(s, pop, ref cx))
-            *(uint*)destination = bits;
+        *(uint*)destination = Float80Conversion.ToSingle(value, ref cx);
+        return Stores(s, pop, ref cx);
     }
 
-    private static void StoreDouble(X87State* s, byte* destination, bool pop)
+    private static bool StoreDouble(X87State* s, byte* destination, bool pop)
     {
         Float80 value = Top(s, out X87Context cx);
-        ulong bits = Float80Conversion.ToDouble(value, ref cx);
-        if (Stores(s, pop, ref cx))
-            *(ulong*)destination = bits;
+        *(ulong*)destination = Float80Conversion.ToDouble(value, ref cx);
+        return Stores(s, pop, ref cx);
     }
 
-    public static void FstpExtended(X87State* s, byte* destination)
+    public static bool FstpExtended(X87State* s, byte* destination)
     {
         Float80 value = Top(s, out X87Context cx);
-        if (!Stores(s, pop: true, ref cx))
-            return;
         *(ulong*)destination = value.Significand;
         *(ushort*)(destination + 8) = value.SignExponent;
+        return Stores(s, pop: true, ref cx);
     }
 
-    public static void Fbstp(X87State* s, byte* destination)
+    public static bool Fbstp(X87State* s, byte* destination)
     {
         Float80 value = Top(s, out X87Context cx);
-        (ulong low, ushort high) = Float80Conversion.ToBcd(value, ref cx);
-        if (!Stores(s, pop: true, ref cx))
-            return;
-        *(ulong*)destination = low;
-        *(ushort*)(destination + 8) = high;
+        (*(ulong*)destination, *(ushort*)(destination + 8)) = Float80Conversion.ToBcd(value, ref cx);
+        return Stores(s, pop: true, ref cx);
     }
 
-    public static void FistWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: false, truncate: false);
+    public static bool FistWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: false, truncate: false);
 
-    public static void FistDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: false, truncate: false);
+    public static bool FistDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: false, truncate: false);
 
-    public static void FistpWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: true, truncate: false);
+    public static bool FistpWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: true, truncate: false);
 
-    public static void FistpDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: true, truncate: false);
+    public static bool FistpDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: true, truncate: false);
 
-    public static void FistpQuadword(X87State* s, byte* destination) => StoreInteger(s, destination, 64, pop: true, truncate: false);
+    public static bool FistpQuadword(X87State* s, byte* destination) => StoreInteger(s, destination, 64, pop: true, truncate: false);
 
-    public static void FisttpWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: true, truncate: true);
+    public static bool FisttpWord(X87State* s, byte* destination) => StoreInteger(s, destination, 16, pop: true, truncate: true);
 
-    public static void FisttpDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: true, truncate: true);
+    public static bool FisttpDoubleword(X87State* s, byte* destination) => StoreInteger(s, destination, 32, pop: true, truncate: true);
 
-    public static void FisttpQuadword(X87State* s, byte* destination) => StoreInteger(s, destination, 64, pop: true, truncate: true);
+    public static bool FisttpQuadword(X87State* s, byte* destination) => StoreInteger(s, destination, 64, pop: true, truncate: true);
 
-    private static void StoreInteger(X87State* s, byte* destination, int bits, bool pop, bool truncate)
+    private static bool StoreInteger(X87State* s, byte* destination, int bits, bool pop, bool truncate)
     {
         Float80 value = Top(s, out X87Context cx);
-        long integer = Float80Conversion.ToInteger(value, bits, truncate ? X87Rounding.TowardZero : cx.Rounding, ref cx);
-        if (!Stores(s, pop, ref cx))
-            return;
-        if (bits == 16)
-            *(short*)destination = (short)integer;
-        else if (bits == 32)
-            *(int*)destination = (int)integer;
-        else
-            *(long*)destination = integer;
+        *(long*)destination = Float80Conversion.ToInteger(value, bits, truncate ? X87Rounding.TowardZero : cx.Rounding, ref cx);
+        return Stores(s, pop, ref cx);
     }
 
     /// <summary>ST(0) for a store; the indefinite, with the stack fault noted, when it is empty.</summary>
