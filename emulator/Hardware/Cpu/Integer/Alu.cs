@@ -138,10 +138,15 @@ internal static unsafe class Alu
     [MethodImpl(Chain.Hot)]
     private static nint ModifyLocked<TAlu, T, TSource>(VcpuState* c, Op* op)
         where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        => TryModifyLocked<TAlu, T, TSource>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryModifyLocked<TAlu, T, TSource>(VcpuState* c, Op* op)
+        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
         T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         // ADC and SBB read CF, which a failed attempt's Run has overwritten.
         long result = c->Registers.FlagResult;
         ulong carries = c->Registers.FlagCarries;
@@ -154,7 +159,7 @@ internal static unsafe class Alu
             c->Registers.FlagResult = result;
             c->Registers.FlagCarries = carries;
         }
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     private readonly struct Add : IAlu

@@ -94,12 +94,17 @@ internal static unsafe class Bits
     [MethodImpl(Chain.Hot)]
     private static nint OnMemory<TChange, T, TSource>(VcpuState* c, Op* op)
         where TChange : struct, IBitChange where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        => TryChange<TChange, T, TSource>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryChange<TChange, T, TSource>(VcpuState* c, Op* op)
+        where TChange : struct, IBitChange where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
         // A register names a bit anywhere in memory: its upper part, signed, moves the address (SDM vol. 2, BT).
         ulong address = BitAddress<T, TSource>(c, op);
         T* target = TChange.Writes ? Access.Modify<T>(c, address) : Access.Read<T>(c, address);
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         T bit = T.One << (*TSource.Pointer<byte>(c, op) & (sizeof(T) * 8 - 1)), old;
         if (!TChange.Writes)
         {
@@ -112,7 +117,7 @@ internal static unsafe class Bits
             while (!Locked.CompareExchange(c, target, TChange.Run(old, bit), old));
         }
         SetCarry(c, (old & bit) != T.Zero);
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     private static ulong BitAddress<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource

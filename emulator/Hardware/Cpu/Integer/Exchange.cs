@@ -54,16 +54,20 @@ internal static unsafe class Exchange
 
     [MethodImpl(Chain.Hot)]
     private static nint OnMemory<T>(VcpuState* c, Op* op) where T : unmanaged
+        => TryOnMemory<T>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryOnMemory<T>(VcpuState* c, Op* op) where T : unmanaged
     {
         T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         T old;
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, Reg.Read<T>(c, op->Src), old));
         Reg.Write(c, op->Src, old);
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     [MethodImpl(Chain.Hot)]
@@ -78,17 +82,21 @@ internal static unsafe class Exchange
 
     [MethodImpl(Chain.Hot)]
     private static nint AddMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
+        => TryAddMemory<T>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryAddMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
         T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         T old, added = Reg.Read<T>(c, op->Src);
         do
             old = *target;
         while (!Locked.CompareExchange(c, target, old + added, old));
         Flags.SetAdd(c, old, added, old + added);
         Reg.Write(c, op->Src, old);
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     [MethodImpl(Chain.Hot)]
@@ -111,10 +119,14 @@ internal static unsafe class Exchange
 
     [MethodImpl(Chain.Hot)]
     private static nint CompareMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
+        => TryCompareMemory<T>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryCompareMemory<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
         T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         T expected = Reg.Read<T>(c, Rax), old;
         do
             old = *target;
@@ -122,15 +134,19 @@ internal static unsafe class Exchange
         Flags.SetSub(c, expected, old, expected - old);
         if (old != expected)
             Reg.Write(c, Rax, old);
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint CompareMemory8(VcpuState* c, Op* op)
+        => TryCompareMemory8(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryCompareMemory8(VcpuState* c, Op* op)
     {
         ulong* target = Access.Modify<ulong>(c, AnyAddress.Of(c, op));
         if (target == null)
-            return Chain.Fault(c, op);
+            return false;
         ulong expected = Reg.Read<uint>(c, Rax) | (ulong)Reg.Read<uint>(c, Rdx) << 32;
         ulong replacement = Reg.Read<uint>(c, VcpuRegisters.Rbx * 8) | (ulong)Reg.Read<uint>(c, VcpuRegisters.Rcx * 8) << 32, old;
         do
@@ -142,7 +158,7 @@ internal static unsafe class Exchange
             Reg.Write(c, Rax, (uint)old);
             Reg.Write(c, Rdx, (uint)(old >> 32));
         }
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 
     [MethodImpl(Chain.Hot)]

@@ -106,6 +106,7 @@ internal static unsafe class Strings
         Interrupted,
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool Step<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
     {
         ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;
@@ -125,6 +126,7 @@ internal static unsafe class Strings
             c->Registers.Gpr[VcpuRegisters.Rdi] = (c->Registers.Gpr[VcpuRegisters.Rdi] + distance) & mask;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private static Outcome RepeatAll<TStep, T>(VcpuState* c, Op* op) where TStep : struct, IStep where T : unmanaged, IBinaryInteger<T>
     {
         ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;

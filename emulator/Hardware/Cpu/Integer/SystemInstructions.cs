@@ -254,6 +254,7 @@ internal static unsafe class SystemInstructions
     private static nint Enter<T>(VcpuState* c, Op* op) where T : unmanaged, System.Numerics.IBinaryInteger<T>
         => MakeFrame<T>(c, op) ? op[1].Fn(c, op + 1) : Chain.StackFault(c, op);
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool MakeFrame<T>(VcpuState* c, Op* op) where T : unmanaged, System.Numerics.IBinaryInteger<T>
     {
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp], frame = c->Registers.Gpr[VcpuRegisters.Rbp];
