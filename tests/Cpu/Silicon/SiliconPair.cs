@@ -1,4 +1,4 @@
-using Iced.Intel;
+using Emulator.Hardware.Cpu;
 using static Emulator.Tests.Cpu.Silicon.SiliconLayout;
 
 namespace Emulator.Tests.Cpu.Silicon;
@@ -12,7 +12,16 @@ internal sealed class SiliconPair : IDisposable
     private readonly byte[] pristine = new byte[DataPages * PageSize];
     private readonly byte[] halts = new byte[32];
 
-    public SiliconPair() => Array.Fill(halts, Hlt);
+    /// <summary>Stack that a chain of nothing but HLT uses.</summary>
+    private readonly nint haltDepth;
+
+    public SiliconPair()
+    {
+        Array.Fill(halts, Hlt);
+        var state = new CpuImage { Rip = CodeBase, Mxcsr = 0x1F80 };
+        machine.Run(in state, out _);
+        haltDepth = machine.StackDepth;
+    }
 
     /// <summary>Runs the form from <paramref name="count"/> states; returns how many differ, and describes at most <paramref name="limit"/> of them.</summary>
     public int Compare(InstructionForm form, int count, SeededRandom random, int limit, List<string> described)
@@ -29,8 +38,8 @@ internal sealed class SiliconPair : IDisposable
         host.Run(cases.AsSpan(0, count));
 
         var code = cases[0].CodeBytes;
-        machine.PlaceCode(form.Address, code);
         var failed = 0;
+        machine.PlaceCode(form.Address, code);
         for (var i = 0; i < count; i++)
         {
             pristine.CopyTo(machine.Data);
@@ -38,6 +47,9 @@ internal sealed class SiliconPair : IDisposable
             host.Read(i, out var expected);
             var differences = Comparison.Differences(form.Instruction, in cases[i].State, ref expected, ref actual);
             Comparison.MemoryDifferences(host.Memory(i), machine.Data, differences);
+            // Both ended at the HLT behind the instruction: the chain was one handler longer, its stack must not be.
+            if (ended && actual.Vector == Vector.GeneralProtection && actual.State.Rip == LandingAddress(form, code.Length) && machine.StackDepth != haltDepth)
+                differences.Add($"the handler made no tail call: it left {machine.StackDepth - haltDepth} bytes on the stack");
             if (!ended)
                 differences.Insert(0, "the interpreter did not stop at an exception");
             if (differences.Count == 0)
@@ -48,6 +60,8 @@ internal sealed class SiliconPair : IDisposable
         machine.PlaceCode(form.Address, halts.AsSpan(0, code.Length));
         return failed;
     }
+
+    private static ulong LandingAddress(InstructionForm form, int length) => form.Address + (ulong)length;
 
     public void Dispose()
     {

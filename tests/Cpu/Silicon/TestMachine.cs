@@ -66,6 +66,12 @@ internal sealed unsafe class TestMachine : IDisposable
         bytes.CopyTo(CodeMemory[(int)(address - CodeBase)..]);
     }
 
+    /// <summary>
+    /// Bytes of host stack between <see cref="Run"/> and the last exit: the same for every chain that ends alike, if all its handlers
+    /// tail-call (<see cref="Chain"/>).
+    /// </summary>
+    public nint StackDepth { get; private set; }
+
     /// <summary>Runs from the state up to the first exception; false when there is none.</summary>
     public bool Run(in CpuImage state, out CpuOutcome outcome)
     {
@@ -74,7 +80,9 @@ internal sealed unsafe class TestMachine : IDisposable
         c->Budget = Budget;
         c->Vector = 0;
         c->ErrorCode = 0;
+        nint here;
         var exit = vcpu.Run();
+        StackDepth = (nint)(&here) - c->ExitStack;
         outcome = default;
         Store(ref c->Registers, ref outcome.State);
         outcome.Vector = c->Vector;
