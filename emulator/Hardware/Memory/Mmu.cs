@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Smp;
 
@@ -234,7 +235,10 @@ public static unsafe class Mmu
             t->Counters[Counter.Level1Misses]++;
             var second = Tlb.FindLevel2(t, address);
             if (second is not null && (*second & needed) == needed)
+            {
+                Prefetch(t, *second, address);
                 return TlbEntry.SizeClass(*second) == 0 ? Tlb.Promote(c, address, *second) : Tlb.FillLevel1(c, address, *second);
+            }
             found = second is not null;
             if (!found)
                 t->Counters[Counter.Level2Misses]++;
@@ -252,11 +256,20 @@ public static unsafe class Mmu
             c->FaultAddress = address;
             return null;
         }
+        Prefetch(t, data, address);
         // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
         if (found)
             DropPage(c, address);
         Tlb.FillLevel2(c, address, data);
         return Tlb.FillLevel1(c, address, data);
+    }
+
+    /// <summary>A TLB miss often means a cache miss too: the host fetches the line while the TLB is filled.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(TlbState* t, ulong data, ulong address)
+    {
+        if (Sse.IsSupported)
+            Sse.Prefetch0(t->Memory + TlbEntry.Translate(data, address));
     }
 
     /// <summary>Translates the two parts of an access that crosses a page; the second one's CR2 is the second page's first byte.</summary>
