@@ -126,7 +126,7 @@ internal static unsafe class X87Handlers
         if (Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
         ulong address = AnyAddress.Of(c, op);
-        if (sizeof(T) > sizeof(ushort) && (Mmu.ReadSlow(c, address, FirstPiece<T>()) == null || Mmu.ReadSlow(c, address + (ulong)sizeof(T) - 1, 1) == null))
+        if (sizeof(T) > sizeof(ushort) && (Mmu.ReadSlow(c, address, FirstPiece<T>()) == null || Mmu.ReadSlow(c, LastByte(c, op, sizeof(T)), 1) == null))
             return Chain.Fault(c, op);
         T* operand = Access.Read<T>(c, address);
         if (operand == null)
@@ -140,7 +140,7 @@ internal static unsafe class X87Handlers
     public static nint StoreControl<T>(VcpuState* c, Op* op) where T : unmanaged
     {
         ulong address = AnyAddress.Of(c, op);
-        if (sizeof(T) > sizeof(ushort) && (Mmu.ModifySlow(c, address, FirstPiece<T>()) == null || Mmu.ModifySlow(c, address + (ulong)sizeof(T) - 1, 1) == null))
+        if (sizeof(T) > sizeof(ushort) && (Mmu.ModifySlow(c, address, FirstPiece<T>()) == null || Mmu.ModifySlow(c, LastByte(c, op, sizeof(T)), 1) == null))
             return Chain.Fault(c, op);
         T* destination = Access.Modify<T>(c, address);
         if (destination == null)
@@ -148,6 +148,13 @@ internal static unsafe class X87Handlers
         ((delegate*<X87State*, byte*, void>)op->Imm)(&c->Registers.X87, (byte*)destination);
         Access.Commit(c, address, destination);
         return op[1].Fn(c, op + 1);
+    }
+
+    /// <summary>Address of an image's last byte: its offset wraps within a 32-bit address size.</summary>
+    private static ulong LastByte(VcpuState* c, Op* op, int size)
+    {
+        ulong offset = AnyAddress.Effective(c, op) + (ulong)size - 1;
+        return ((op->Scale & AnyAddress.Address32) != 0 ? (uint)offset : offset) + Reg.Read<ulong>(c, op->Seg);
     }
 
     /// <summary>Processors try an image's first field and its last byte before they go on, which shows in CR2. Fields are as wide as the operand size.</summary>
@@ -159,7 +166,7 @@ internal static unsafe class X87Handlers
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
             return Misaligned(c, op, address);
-        return X87Image.Write(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+        return X87Image.Write(c, address, LastByte(c, op, X87Image.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
     [MethodImpl(Chain.Hot)]
@@ -168,7 +175,7 @@ internal static unsafe class X87Handlers
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
             return Misaligned(c, op, address);
-        return X87Image.Read(c, address, wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+        return X87Image.Read(c, address, LastByte(c, op, X87Image.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
     /// <summary>FXSAVE and FXRSTOR want 16-byte alignment; a non-canonical address goes before that, and is #SS in the stack segment.</summary>

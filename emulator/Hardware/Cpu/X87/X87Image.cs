@@ -66,12 +66,12 @@ public static unsafe class X87Image
         return true;
     }
 
-    /// <summary>FXSAVE to guest memory; false with the fault recorded.</summary>
+    /// <summary>FXSAVE to guest memory, <paramref name="last"/> being the address of the image's last byte; false with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static bool Write(VcpuState* c, ulong address, bool wide)
+    internal static bool Write(VcpuState* c, ulong address, ulong last, bool wide)
     {
         // Both pages are checked before anything is written, the last one first as processors do.
-        if (Mmu.ModifySlow(c, address + Size - 1, 1) == null || Mmu.ModifySlow(c, address, 1) == null)
+        if (Mmu.ModifySlow(c, last, 1) == null || Mmu.ModifySlow(c, address, 1) == null)
             return false;
         byte* image = stackalloc byte[Written];
         Save(&c->Registers, image, wide);
@@ -85,9 +85,9 @@ public static unsafe class X87Image
 
     /// <summary>FXRSTOR; false with the fault recorded, #GP for reserved bits.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static bool Read(VcpuState* c, ulong address, bool wide)
+    internal static bool Read(VcpuState* c, ulong address, ulong last, bool wide)
     {
-        if (Mmu.ReadSlow(c, address + Size - 1, 1) == null)
+        if (Mmu.ReadSlow(c, last, 1) == null)
             return false;
         byte* image = stackalloc byte[Written];
         for (int done = 0; done < Written; done += Piece)
