@@ -215,7 +215,8 @@ public static unsafe class Mmu
         t->Counters[Counter.FrontMisses]++;
         ulong needed = TlbEntry.Needed(access, user, t->WriteProtect) | (access == Access.Write ? TlbEntry.Dirty : 0);
         var entry = Tlb.FindLevel1(t, address);
-        if (entry is not null && (*entry & needed) == needed)
+        // The TLB's tags have 48 bits: it would answer for an address whose upper bits are wrong.
+        if (entry is not null && (*entry & needed) == needed && PageTable.IsCanonical(address))
             return entry;
         return LookFurther(c, address, access, user, needed, entry is not null);
     }

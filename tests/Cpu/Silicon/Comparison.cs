@@ -47,8 +47,8 @@ internal static unsafe class Comparison
         Check("FSW", (ulong)(expected.State.X87Status & ~status), (ulong)(actual.State.X87Status & ~status));
         Check("FTW", expected.State.X87Tag, actual.State.X87Tag);
         Check("FOP", MemoryMarshal.Read<ushort>(expected.State.FxArea[CpuImage.FxOpcode..]), MemoryMarshal.Read<ushort>(actual.State.FxArea[CpuImage.FxOpcode..]));
-        Check("FIP", MemoryMarshal.Read<ulong>(expected.State.FxArea[CpuImage.FxInstruction..]), MemoryMarshal.Read<ulong>(actual.State.FxArea[CpuImage.FxInstruction..]));
-        Check("FDP", MemoryMarshal.Read<ulong>(expected.State.FxArea[CpuImage.FxData..]), MemoryMarshal.Read<ulong>(actual.State.FxArea[CpuImage.FxData..]));
+        Check("FIP", Pointer(ref expected, CpuImage.FxInstruction), Pointer(ref actual, CpuImage.FxInstruction));
+        Check("FDP", Pointer(ref expected, CpuImage.FxData), Pointer(ref actual, CpuImage.FxData));
         for (var i = 0; i < 8; i++)
         {
             Span<byte> want = expected.State.St(i), have = actual.State.St(i);
@@ -63,6 +63,10 @@ internal static unsafe class Comparison
         }
         return found;
     }
+
+    /// <summary>A pointer of the x87 unit: processors keep as many bits as their linear addresses have, and we compare the 48 that all have.</summary>
+    private static ulong Pointer(ref CpuOutcome outcome, int offset)
+        => (ulong)((long)(MemoryMarshal.Read<ulong>(outcome.State.FxArea[offset..]) << 16) >> 16);
 
     /// <summary>Adds the writable pages' differences; <paramref name="actual"/> holds all seven data pages.</summary>
     public static void MemoryDifferences(ReadOnlySpan<byte> expected, ReadOnlySpan<byte> actual, List<string> found)
@@ -112,6 +116,22 @@ internal static unsafe class Comparison
                 text.Append($" ST{i}={Hex(state.St(i))}");
         }
         return text.ToString();
+    }
+
+    /// <summary>Where the explicit memory operand lies.</summary>
+    public static string DescribeOperand(ref CpuImage state, in Instruction instruction)
+    {
+        ulong[] registers = new ReadOnlySpan<ulong>(System.Runtime.CompilerServices.Unsafe.AsPointer(ref state), 16).ToArray();
+        ulong fs = state.FsBase, gs = state.GsBase;
+        for (var i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) != OpKind.Memory)
+                continue;
+            var address = instruction.GetVirtualAddress(i, 0, (register, _, _) => register.IsGPR() ? registers[register.GetFullRegister() - Register.RAX]
+                : register == Register.FS ? fs : register == Register.GS ? gs : 0);
+            return $" operand={address:X}";
+        }
+        return "";
     }
 
     /// <summary>Most significant byte first.</summary>

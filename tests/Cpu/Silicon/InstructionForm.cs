@@ -54,6 +54,8 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         var illegalLock = false;
         if (opCode.CanUseLockPrefix && instruction.Op0Kind == OpKind.Memory)
             instruction.HasLockPrefix = random.Chance(40);
+        if (instruction.HasLockPrefix || instruction.Mnemonic == Mnemonic.Xchg)
+            AlignFixedAddress(ref instruction);
         else if (opCode.Encoding == EncodingKind.Legacy)
             instruction.HasLockPrefix = illegalLock = random.Chance(3);
         if (opCode.CanUseRepPrefix && random.Chance(50))
@@ -62,6 +64,13 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
             instruction.HasRepnePrefix = true;
 
         return Encode(instruction, illegalLock);
+    }
+
+    /// <summary>An address that no register decides is aligned for locked instructions, which are slow across cache lines (see <see cref="StateGenerator"/>).</summary>
+    private static void AlignFixedAddress(ref Instruction instruction)
+    {
+        if (instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP or Register.EIP)
+            instruction.MemoryDisplacement64 &= ~15UL;
     }
 
     private static bool IsFree(OpCodeOperandKind kind) => kind is not (OpCodeOperandKind.al or OpCodeOperandKind.ax or OpCodeOperandKind.eax or OpCodeOperandKind.rax or OpCodeOperandKind.cl or OpCodeOperandKind.dx);

@@ -12,7 +12,7 @@ namespace Emulator.Tests.Cpu.Silicon;
 /// </summary>
 internal sealed class SiliconAgent
 {
-    private const ulong Base = 0x40_0000;
+    private const ulong Base = 0x3A40_0000;
     private const int HeadersBytes = 64 + 56;
 
     private const int Read = 0, Write = 1, Open = 2, Mmap = 9, RtSigaction = 13, RtSigreturn = 15, SigAltStack = 131, ArchPrctl = 158, ExitGroup = 231;

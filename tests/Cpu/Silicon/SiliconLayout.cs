@@ -2,14 +2,15 @@ namespace Emulator.Tests.Cpu.Silicon;
 
 /// <summary>
 /// The address map that the native agent and the interpreter share, and the layout of the memory through which cases and
-/// results pass. All addresses are guest virtual and native at once, which is why they are fixed and low.
+/// results pass. All addresses are guest virtual and native at once, which is why they are fixed and low; their distances are no round
+/// numbers, so that edge values used as offsets do not lead from one region into another.
 /// </summary>
 internal static class SiliconLayout
 {
     public const int PageSize = 4096;
 
     /// <summary>Two executable pages, filled with HLT; the page on either side is absent.</summary>
-    public const ulong CodeBase = 0x1000_0000;
+    public const ulong CodeBase = 0x1450_0000;
     public const int CodePages = 2;
     public const byte Hlt = 0xF4;
 
@@ -28,8 +29,8 @@ internal static class SiliconLayout
     public const int ResultDataBytes = 3 * PageSize;
 
     // The shared file, mapped by the agent at Control.
-    public const ulong Control = 0x3000_0000;
-    public const ulong AlternateStack = 0x3800_0000;
+    public const ulong Control = 0x3640_0000;
+    public const ulong AlternateStack = 0x3E40_0000;
     public const int AlternateStackBytes = 0x1_0000;
     public const int CountOffset = 0;
     public const int IndexOffset = 8;

@@ -55,7 +55,7 @@ internal sealed class SiliconPair : IDisposable
             if (differences.Count == 0)
                 continue;
             if (failed++ < limit)
-                described.Add($"  {form}\n    from {Comparison.Describe(ref cases[i].State)}{Comparison.DescribeVectors(ref cases[i].State, form.Instruction)}\n    {string.Join("\n    ", differences)}");
+                described.Add($"  {form}\n    from {Comparison.Describe(ref cases[i].State)}{Comparison.DescribeVectors(ref cases[i].State, form.Instruction)}{Comparison.DescribeOperand(ref cases[i].State, form.Instruction)}\n    {string.Join("\n    ", differences)}");
         }
         machine.PlaceCode(form.Address, halts.AsSpan(0, code.Length));
         return failed;

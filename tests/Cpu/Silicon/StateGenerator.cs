@@ -187,12 +187,15 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
             var size = memory.MemorySize.GetSize();
             var target = Pointers.Pick(random, size);
             // Linux makes a task that locks across cache lines wait 10 ms each time (arch/x86/kernel/cpu/bus_lock.c), so that is tried rarely.
-            if (IsLocked(instruction) && random.Chance(98))
+            if (IsLocked(instruction) && random.Below(500) != 0)
                 target &= ~15UL;
             if (memory.Segment == Register.FS)
                 target -= Pointers.FsBase;
             else if (memory.Segment == Register.GS)
                 target -= Pointers.GsBase;
+            // A 32-bit effective address that wraps is another matter for each implementation.
+            if (memory.AddressSize == CodeSize.Code32)
+                target &= 0x7FFF_FFFF;
             target -= memory.Displacement;
             var scale = System.Numerics.BitOperations.Log2((uint)memory.Scale);
             if (memory.Base is not (Register.None or Register.RIP or Register.EIP))

@@ -9,7 +9,7 @@ namespace Emulator.Tests.Cpu.Silicon;
 internal static class UndefinedResults
 {
     private const ulong Cf = 1, Pf = 4, Af = 0x10, Zf = 0x40, Sf = 0x80, Of = 0x800;
-    private const ushort C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000;
+    private const ushort C1 = 0x200;
 
     /// <summary>Bits of RFLAGS that the instruction leaves undefined in this state.</summary>
     public static ulong Flags(in Instruction instruction, in CpuImage before) => instruction.Mnemonic switch

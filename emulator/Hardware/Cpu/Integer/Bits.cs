@@ -65,6 +65,7 @@ internal static unsafe class Bits
     {
         OperandForm destination = b.Form(0);
         bool immediate = b.Source(1) == OperandForm.Immediate;
+        b.Op->Aux = b.Instruction.HasLockPrefix ? (byte)1 : (byte)0;
         if (destination != OperandForm.Register)
             return immediate ? &OnMemory<TChange, T, Immediate> : &OnMemory<TChange, T, SourceRegister>;
         b.Dst(0);
@@ -105,16 +106,16 @@ internal static unsafe class Bits
         T* target = TChange.Writes ? Access.Modify<T>(c, address) : Access.Read<T>(c, address);
         if (target == null)
             return false;
-        T bit = T.One << (*TSource.Pointer<byte>(c, op) & (sizeof(T) * 8 - 1)), old;
-        if (!TChange.Writes)
+        T bit = T.One << (*TSource.Pointer<byte>(c, op) & (sizeof(T) * 8 - 1)), old = *target;
+        if (op->Aux != 0)
         {
-            old = *target;
-        }
-        else
-        {
-            do
+            while (!Locked.CompareExchange(c, target, TChange.Run(old, bit), old))
                 old = *target;
-            while (!Locked.CompareExchange(c, target, TChange.Run(old, bit), old));
+        }
+        else if (TChange.Writes)
+        {
+            *target = TChange.Run(old, bit);
+            Access.Commit(c, address, target);
         }
         SetCarry(c, (old & bit) != T.Zero);
         return true;

@@ -11,7 +11,7 @@ internal static unsafe class Bmi
     public static Handler Bind(ref Binding b) => b.Instruction.Mnemonic switch
     {
         Mnemonic.Andn => Three<Andn>(ref b, 1, 2),
-        Mnemonic.Bextr => Three<Bextr>(ref b, 2, 1),
+        Mnemonic.Bextr when b.Instruction.Encoding == EncodingKind.VEX => Three<Bextr>(ref b, 2, 1),
         Mnemonic.Bzhi => Three<Bzhi>(ref b, 2, 1),
         Mnemonic.Sarx => Three<Sarx>(ref b, 2, 1),
         Mnemonic.Shlx => Three<Shlx>(ref b, 2, 1),

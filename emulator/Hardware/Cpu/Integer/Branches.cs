@@ -159,11 +159,12 @@ internal static unsafe class Branches
         if (TSource.Faults && target == null)
             return Chain.Fault(c, op);
         ulong rip = *target;
-        if (!IsCanonical(rip))
-            return Chain.Raise(c, op, Vector.GeneralProtection);
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - 8;
         if (!Access.Write(c, stack, c->Registers.BlockRip + op->Offset + op->Length))
             return Chain.StackFault(c, op);
+        // Processors find the bad target after the store, and before RSP changes.
+        if (!IsCanonical(rip))
+            return Chain.Raise(c, op, Vector.GeneralProtection);
         c->Registers.Gpr[VcpuRegisters.Rsp] = stack;
         return Chain.Jump(c, op, rip);
     }

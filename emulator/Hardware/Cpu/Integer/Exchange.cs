@@ -110,8 +110,7 @@ internal static unsafe class Exchange
         }
         else
         {
-            // A 32-bit destination is written (and cut) either way; RAX only on failure.
-            Reg.Write(c, op->Dst, old);
+            // The destination keeps its upper half on failure, as it is not written then.
             Reg.Write(c, Rax, old);
         }
         return op[1].Fn(c, op + 1);

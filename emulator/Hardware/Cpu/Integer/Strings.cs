@@ -77,6 +77,8 @@ internal static unsafe class Strings
         static abstract bool Compares { get; }
         /// <summary>Does the step at the given addresses; false with the fault recorded.</summary>
         static abstract bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>;
+        /// <summary>Writes memory and does not read flags.</summary>
+        static abstract bool Fills { get; }
         static abstract bool Source { get; }
         static abstract bool Destination { get; }
         /// <summary>Does many steps within a page, if it can; the number done.</summary>
@@ -132,7 +134,13 @@ internal static unsafe class Strings
         ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;
         bool down = (c->Registers.FlagsSystem & Flags.Direction) != 0;
         ref ulong counter = ref c->Registers.Gpr[VcpuRegisters.Rcx];
-        while ((counter & mask) != 0)
+        // With a 32-bit address size the upper halves go even when no step is done: of the counter always, of the addresses in moves and fills.
+        counter &= mask;
+        if (TStep.Fills)
+            Advance<TStep>(c, 0, mask);
+        long flagResult = c->Registers.FlagResult;
+        ulong flagCarries = c->Registers.FlagCarries;
+        while (counter != 0)
         {
             ulong done = 0;
             if (mask == ulong.MaxValue)
@@ -144,14 +152,19 @@ internal static unsafe class Strings
             if (done == 0)
             {
                 if (!Step<TStep, T>(c, op))
+                {
+                    // A fault shows the flags as they were before the first step (SDM vol. 2, REP).
+                    c->Registers.FlagResult = flagResult;
+                    c->Registers.FlagCarries = flagCarries;
                     return Outcome.Fault;
+                }
                 done = 1;
             }
-            counter = ((counter & mask) - done) & mask;
+            counter = (counter - done) & mask;
             c->Accesses += TStep.Accesses * (long)done;
             if (TStep.Compares && (c->Registers.FlagResult == 0) == ((op->Aux & WhileNotEqual) != 0))
                 break;
-            if (c->Attention < 0 && (counter & mask) != 0)
+            if (c->Attention < 0 && counter != 0)
                 return Outcome.Interrupted;
         }
         return Outcome.Done;
@@ -170,6 +183,7 @@ internal static unsafe class Strings
     {
         public static int Accesses => 2;
         public static bool Compares => false;
+        public static bool Fills => true;
         public static bool Source => true;
         public static bool Destination => true;
 
@@ -203,6 +217,7 @@ internal static unsafe class Strings
     {
         public static int Accesses => 1;
         public static bool Compares => false;
+        public static bool Fills => true;
         public static bool Source => false;
         public static bool Destination => true;
 
@@ -228,6 +243,7 @@ internal static unsafe class Strings
     {
         public static int Accesses => 1;
         public static bool Compares => false;
+        public static bool Fills => false;
         public static bool Source => true;
         public static bool Destination => false;
 
@@ -247,20 +263,22 @@ internal static unsafe class Strings
     {
         public static int Accesses => 2;
         public static bool Compares => true;
+        public static bool Fills => false;
         public static bool Source => true;
         public static bool Destination => true;
 
         public static bool Run<T>(VcpuState* c, ulong source, ulong destination) where T : unmanaged, IBinaryInteger<T>
         {
-            T* pointer = Access.Read<T>(c, source);
+            // The second operand first, as processors do: it shows when both fault.
+            T* pointer = Access.Read<T>(c, destination);
             if (pointer == null)
                 return false;
-            // Before the second access: both may be page-crossing and then share the bounce buffer.
-            T first = *pointer;
-            pointer = Access.Read<T>(c, destination);
-            if (pointer == null)
-                return false;
+            // Before the other access: both may be page-crossing and then share the bounce buffer.
             T second = *pointer;
+            pointer = Access.Read<T>(c, source);
+            if (pointer == null)
+                return false;
+            T first = *pointer;
             Flags.SetSub(c, first, second, first - second);
             return true;
         }
@@ -272,6 +290,7 @@ internal static unsafe class Strings
     {
         public static int Accesses => 1;
         public static bool Compares => true;
+        public static bool Fills => false;
         public static bool Source => false;
         public static bool Destination => true;
 
