@@ -26,7 +26,8 @@ internal interface IFloat
 
 /// <summary>
 /// A floating-point operation under the control of MXCSR. <c>Run</c> is the host's operation: the fast path executes it under the host's default
-/// control, the checked path under the guest's. Operations of one operand take the second.
+/// control, the checked path under the guest's. It is inlined: compiled at its first call instead, the compiler's own arithmetic would show in the flags.
+/// Operations of one operand take the second.
 /// </summary>
 internal interface IFloat<TIn, TOut> : IFloat
 {

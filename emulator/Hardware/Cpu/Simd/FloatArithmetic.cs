@@ -49,9 +49,13 @@ internal static unsafe class FloatArithmetic
         public static Clean Clean => Clean.Sum;
         public static Range Range => Range.Sum;
         public static bool PassesFirstNan => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => a + b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => a + b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => a + b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => a + b;
     }
 
@@ -60,9 +64,13 @@ internal static unsafe class FloatArithmetic
         public static Clean Clean => Clean.Sum;
         public static Range Range => Range.Sum;
         public static bool PassesFirstNan => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => a - b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => a - b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => a - b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => a - b;
     }
 
@@ -71,9 +79,13 @@ internal static unsafe class FloatArithmetic
         public static Clean Clean => Clean.Product;
         public static Range Range => Range.Product;
         public static bool PassesFirstNan => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => a * b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => a * b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => a * b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => a * b;
     }
 
@@ -82,18 +94,26 @@ internal static unsafe class FloatArithmetic
         public static Clean Clean => Clean.Product;
         public static Range Range => Range.Product;
         public static bool PassesFirstNan => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => a / b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => a / b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => a / b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => a / b;
     }
 
     private readonly struct SquareRoot : IArithmetic
     {
         public static Clean Clean => Clean.NeverTiny;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => MathF.Sqrt(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => Math.Sqrt(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => Vector128.Sqrt(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => Vector128.Sqrt(b);
     }
 
@@ -102,12 +122,16 @@ internal static unsafe class FloatArithmetic
     {
         public static Clean Clean => Clean.Comparison;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported ? Sse.MinScalar(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : a < b ? a : b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported ? Sse2.MinScalar(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : a < b ? a : b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b)
             => Sse.IsSupported ? Sse.Min(a, b) : Vector128.ConditionalSelect(Vector128.LessThan(a, b), a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported ? Sse2.Min(a, b) : Vector128.ConditionalSelect(Vector128.LessThan(a, b), a, b);
     }
@@ -116,12 +140,16 @@ internal static unsafe class FloatArithmetic
     {
         public static Clean Clean => Clean.Comparison;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported ? Sse.MaxScalar(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : a > b ? a : b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported ? Sse2.MaxScalar(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : a > b ? a : b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b)
             => Sse.IsSupported ? Sse.Max(a, b) : Vector128.ConditionalSelect(Vector128.GreaterThan(a, b), a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported ? Sse2.Max(a, b) : Vector128.ConditionalSelect(Vector128.GreaterThan(a, b), a, b);
     }
@@ -132,8 +160,10 @@ internal static unsafe class FloatArithmetic
         public static Clean Clean => Clean.Sum;
         public static Range Range => Range.Sum;
         public static bool PassesFirstNan => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b)
             => Sse3.IsSupported ? Sse3.AddSubtract(a, b) : Vector128.ConditionalSelect(Vector128.Create(-1, 0, -1, 0).AsSingle(), a - b, a + b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b)
             => Sse3.IsSupported ? Sse3.AddSubtract(a, b) : Vector128.ConditionalSelect(Vector128.Create(-1L, 0).AsDouble(), a - b, a + b);
     }

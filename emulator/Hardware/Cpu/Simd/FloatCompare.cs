@@ -45,63 +45,86 @@ internal static unsafe class FloatCompare
         static bool IFloat.Rounds => false;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float Mask(bool holds, float _) => BitConverter.Int32BitsToSingle(holds ? -1 : 0);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static double Mask(bool holds, double _) => BitConverter.Int64BitsToDouble(holds ? -1 : 0);
 
     private readonly struct Equal : IPredicate
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported ? Sse.CompareScalarEqual(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a == b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported ? Sse2.CompareScalarEqual(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a == b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => Vector128.Equals(a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => Vector128.Equals(a, b);
     }
 
     private readonly struct Less : IPredicate
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported ? Sse.CompareScalarLessThan(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a < b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported ? Sse2.CompareScalarLessThan(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a < b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => Vector128.LessThan(a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => Vector128.LessThan(a, b);
     }
 
     private readonly struct LessOrEqual : IPredicate
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported ? Sse.CompareScalarLessThanOrEqual(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a <= b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported ? Sse2.CompareScalarLessThanOrEqual(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar() : Mask(a <= b, a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => Vector128.LessThanOrEqual(a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => Vector128.LessThanOrEqual(a, b);
     }
 
     private readonly struct Unordered : IPredicate
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse.IsSupported
                 ? Sse.CompareScalarUnordered(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar()
                 : Mask(float.IsNaN(a) || float.IsNaN(b), a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse2.IsSupported
                 ? Sse2.CompareScalarUnordered(Vector128.CreateScalarUnsafe(a), Vector128.CreateScalarUnsafe(b)).ToScalar()
                 : Mask(double.IsNaN(a) || double.IsNaN(b), a);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b)
             => Sse.IsSupported ? Sse.CompareUnordered(a, b) : ~(Vector128.Equals(a, a) & Vector128.Equals(b, b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported ? Sse2.CompareUnordered(a, b) : ~(Vector128.Equals(a, a) & Vector128.Equals(b, b));
     }
 
     private readonly struct Not<T> : IPredicate where T : struct, IPredicate
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b) => BitConverter.Int32BitsToSingle(~BitConverter.SingleToInt32Bits(T.Run(a, b)));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b) => BitConverter.Int64BitsToDouble(~BitConverter.DoubleToInt64Bits(T.Run(a, b)));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => ~T.Run(a, b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => ~T.Run(a, b);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Order(bool less, bool equal, bool unordered)
         => (uint)(unordered ? Flags.Zero | Flags.Parity | Flags.Carry : equal ? Flags.Zero : less ? Flags.Carry : 0);
 
@@ -110,6 +133,7 @@ internal static unsafe class FloatCompare
     {
         public static Clean Clean => Clean.Comparison;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static uint Run(float a, float b)
         {
             if (!Sse.IsSupported)
@@ -118,6 +142,7 @@ internal static unsafe class FloatCompare
             return Order(Sse.CompareScalarOrderedLessThan(x, y), Sse.CompareScalarOrderedEqual(x, y), IsNaN(a) || IsNaN(b));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static uint Run(double a, double b)
         {
             if (!Sse2.IsSupported)
@@ -132,6 +157,7 @@ internal static unsafe class FloatCompare
     {
         public static Clean Clean => Clean.Comparison;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static uint Run(float a, float b)
         {
             if (!Sse.IsSupported)
@@ -140,6 +166,7 @@ internal static unsafe class FloatCompare
             return Order(Sse.CompareScalarUnorderedLessThan(x, y), Sse.CompareScalarUnorderedEqual(x, y), IsNaN(a) || IsNaN(b));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static uint Run(double a, double b)
         {
             if (!Sse2.IsSupported)

@@ -53,10 +53,14 @@ internal static unsafe class FloatConvert
     internal readonly struct FromInteger : IFloat<int, float>, IFloat<long, float>, IFloat<long, double>, IFloat<Vector128<int>, Vector128<float>>
     {
         public static Clean Clean => Clean.Always;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(int a, int b) => b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(long a, long b)
             => Sse.X64.IsSupported ? Sse.X64.ConvertScalarToVector128Single(default, b).ToScalar() : b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static double IFloat<long, double>.Run(long a, long b) => b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<int> a, Vector128<int> b) => Vector128.ConvertToSingle(b);
     }
 
@@ -65,7 +69,9 @@ internal static unsafe class FloatConvert
     {
         public static Clean Clean => Clean.Always;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(int a, int b) => b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector64<int> a, Vector64<int> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Double(b.ToVector128Unsafe()) : Vector128.Create((double)b.ToScalar(), b.GetElement(1));
     }
@@ -74,7 +80,9 @@ internal static unsafe class FloatConvert
     {
         public static Clean Clean => Clean.NeverTiny;
         public static bool Rounds => false;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(float a, float b) => b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector64<float> a, Vector64<float> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Double(b.ToVector128Unsafe()) : Vector128.Create((double)b.ToScalar(), b.GetElement(1));
     }
@@ -83,7 +91,9 @@ internal static unsafe class FloatConvert
     {
         public static Clean Clean => Clean.Narrowing;
         public static Range Range => Range.Narrowing;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(double a, double b) => (float)b;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported
                 ? Sse2.ConvertToVector128Single(b)
@@ -95,16 +105,22 @@ internal static unsafe class FloatConvert
         IFloat<Vector128<float>, Vector128<int>>, IFloat<Vector128<double>, Vector128<int>>
     {
         public static Clean Clean => Clean.ResultDefinite;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static uint IFloat<float, uint>.Run(float a, float b)
             => Sse.IsSupported ? (uint)Sse.ConvertToInt32(Vector128.CreateScalarUnsafe(b)) : (uint)Integer32(Math.Round((double)b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static ulong IFloat<float, ulong>.Run(float a, float b)
             => Sse.X64.IsSupported ? (ulong)Sse.X64.ConvertToInt64(Vector128.CreateScalarUnsafe(b)) : (ulong)Integer64(Math.Round((double)b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static uint IFloat<double, uint>.Run(double a, double b)
             => Sse2.IsSupported ? (uint)Sse2.ConvertToInt32(Vector128.CreateScalarUnsafe(b)) : (uint)Integer32(Math.Round(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static ulong IFloat<double, ulong>.Run(double a, double b)
             => Sse2.X64.IsSupported ? (ulong)Sse2.X64.ConvertToInt64(Vector128.CreateScalarUnsafe(b)) : (ulong)Integer64(Math.Round(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<int> Run(Vector128<float> a, Vector128<float> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Int32(b) : Integers(Vector128.Round(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<int> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Int32(b) : Integers(Vector128.Round(b));
     }
@@ -113,16 +129,22 @@ internal static unsafe class FloatConvert
         IFloat<Vector128<float>, Vector128<int>>, IFloat<Vector128<double>, Vector128<int>>
     {
         public static Clean Clean => Clean.ResultDefinite;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static uint IFloat<float, uint>.Run(float a, float b)
             => Sse.IsSupported ? (uint)Sse.ConvertToInt32WithTruncation(Vector128.CreateScalarUnsafe(b)) : (uint)Integer32(Math.Truncate((double)b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static ulong IFloat<float, ulong>.Run(float a, float b)
             => Sse.X64.IsSupported ? (ulong)Sse.X64.ConvertToInt64WithTruncation(Vector128.CreateScalarUnsafe(b)) : (ulong)Integer64(Math.Truncate((double)b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static uint IFloat<double, uint>.Run(double a, double b)
             => Sse2.IsSupported ? (uint)Sse2.ConvertToInt32WithTruncation(Vector128.CreateScalarUnsafe(b)) : (uint)Integer32(Math.Truncate(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static ulong IFloat<double, ulong>.Run(double a, double b)
             => Sse2.X64.IsSupported ? (ulong)Sse2.X64.ConvertToInt64WithTruncation(Vector128.CreateScalarUnsafe(b)) : (ulong)Integer64(Math.Truncate(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<int> Run(Vector128<float> a, Vector128<float> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Int32WithTruncation(b) : Integers(Vector128.Truncate(b));
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<int> Run(Vector128<double> a, Vector128<double> b)
             => Sse2.IsSupported ? Sse2.ConvertToVector128Int32WithTruncation(b) : Integers(Vector128.Truncate(b));
     }

@@ -118,25 +118,33 @@ internal static unsafe class FloatRound
 
     private readonly struct Nearest : IMode
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Round(Vector128<float> value) => Vector128.Round(value);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Round(Vector128<double> value) => Vector128.Round(value);
     }
 
     private readonly struct Floor : IMode
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Round(Vector128<float> value) => Vector128.Floor(value);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Round(Vector128<double> value) => Vector128.Floor(value);
     }
 
     private readonly struct Ceiling : IMode
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Round(Vector128<float> value) => Vector128.Ceiling(value);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Round(Vector128<double> value) => Vector128.Ceiling(value);
     }
 
     private readonly struct Truncate : IMode
     {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Round(Vector128<float> value) => Vector128.Truncate(value);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Round(Vector128<double> value) => Vector128.Truncate(value);
     }
 
@@ -144,11 +152,15 @@ internal static unsafe class FloatRound
     private readonly struct Current : IArithmetic
     {
         public static Clean Clean => Clean.Rounding;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static float Run(float a, float b)
             => Sse41.IsSupported ? Sse41.RoundCurrentDirectionScalar(Vector128.CreateScalarUnsafe(b)).ToScalar() : MathF.Round(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static double Run(double a, double b)
             => Sse41.IsSupported ? Sse41.RoundCurrentDirectionScalar(Vector128.CreateScalarUnsafe(b)).ToScalar() : Math.Round(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<float> Run(Vector128<float> a, Vector128<float> b) => Sse41.IsSupported ? Sse41.RoundCurrentDirection(b) : Vector128.Round(b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static Vector128<double> Run(Vector128<double> a, Vector128<double> b) => Sse41.IsSupported ? Sse41.RoundCurrentDirection(b) : Vector128.Round(b);
     }
 
