@@ -64,6 +64,14 @@ public static unsafe class Flags
         c->Registers.FlagCarries = 0;
     }
 
+    /// <summary>COMIS and its like: ZF when equal, CF when less, the others clear.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetOrder(VcpuState* c, bool less, bool equal)
+    {
+        c->Registers.FlagResult = equal ? 0 : 1;
+        c->Registers.FlagCarries = (less ? CarryBit | IntoSignBit : 0) | (equal ? ParityFlip : 0);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void SetCarries<T>(VcpuState* c, T result, T vector) where T : unmanaged, IBinaryInteger<T>
     {

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Iced.Intel;
@@ -107,7 +108,7 @@ internal static unsafe class ElementMoves
         return &SignMask<T>;
     }
 
-    private static Handler Insert<T>(ref Binding b) where T : unmanaged
+    private static Handler Insert<T>(ref Binding b) where T : unmanaged, IBinaryInteger<T>
     {
         b.Dst(0);
         b.Form(2);
@@ -144,29 +145,15 @@ internal static unsafe class ElementMoves
     }
 
     [MethodImpl(Chain.Hot)]
-    private static nint InsertElement<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
+    private static nint InsertElement<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
             return Chain.Fault(c, op);
         byte* target = Xmm.Destination(c, op);
-        Vector128<T> element = Vector128.Equals(Vector128<T>.Indices, Vector128.Create(Element<T>(op->Imm)));
+        Vector128<T> element = Vector128.Equals(Vector128<T>.Indices, Vector128.Create(T.CreateTruncating(op->Imm & (16 / sizeof(T) - 1))));
         Xmm.Write(target, Vector128.ConditionalSelect(element, Vector128.Create(*source), Xmm.Read(target).As<byte, T>()));
         return op[1].Fn(c, op + 1);
-    }
-
-    /// <summary>The number of an element, as a value of the element's type.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T Element<T>(long immediate) where T : unmanaged
-    {
-        long number = immediate & (16 / sizeof(T) - 1);
-        return sizeof(T) switch
-        {
-            1 => Unsafe.BitCast<byte, T>((byte)number),
-            2 => Unsafe.BitCast<ushort, T>((ushort)number),
-            4 => Unsafe.BitCast<uint, T>((uint)number),
-            _ => Unsafe.BitCast<ulong, T>((ulong)number),
-        };
     }
 
     [MethodImpl(Chain.Hot)]

@@ -126,6 +126,15 @@ internal static unsafe class Float
                 return op[1].Fn(c, op + 1);
             }
         }
+        return ToVectorChecked<TFloat, TIn, TOut>(c, op, source);
+    }
+
+    // Apart and tail-called: the fast path then needs no stack frame.
+    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    private static nint ToVectorChecked<TFloat, TIn, TOut>(VcpuState* c, Op* op, TIn* source)
+        where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
+    {
+        byte* target = Xmm.Destination(c, op);
         if (!CheckedFloat.Run<TFloat, TIn, TOut>(c, (TIn*)target, source))
             return Chain.Raise(c, op, Vector.SimdFloatingPoint);
         Xmm.Write(target, *(TOut*)CheckedFloat.Result(c));
@@ -149,6 +158,13 @@ internal static unsafe class Float
                 return op[1].Fn(c, op + 1);
             }
         }
+        return ToGeneralChecked<TFloat, TIn, TOut>(c, op, source);
+    }
+
+    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    private static nint ToGeneralChecked<TFloat, TIn, TOut>(VcpuState* c, Op* op, TIn* source)
+        where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
+    {
         if (!CheckedFloat.Run<TFloat, TIn, TOut>(c, source, source))
             return Chain.Raise(c, op, Vector.SimdFloatingPoint);
         Reg.Write(c, op->Dst, *(TOut*)CheckedFloat.Result(c));
@@ -165,9 +181,15 @@ internal static unsafe class Float
         TIn a = *(TIn*)Xmm.Destination(c, op), b = *source;
         if (Ieee.IsClean<TIn, uint>(TFloat.Clean, a, b, 0))
         {
-            Flags.Set(c, TFloat.Run(a, b));
+            FloatCompare.SetOrder(c, a, b);
             return op[1].Fn(c, op + 1);
         }
+        return ToFlagsChecked<TFloat, TIn>(c, op, source);
+    }
+
+    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    private static nint ToFlagsChecked<TFloat, TIn>(VcpuState* c, Op* op, TIn* source) where TFloat : struct, IFloat<TIn, uint> where TIn : unmanaged
+    {
         if (!CheckedFloat.Run<TFloat, TIn, uint>(c, (TIn*)Xmm.Destination(c, op), source))
             return Chain.Raise(c, op, Vector.SimdFloatingPoint);
         Flags.Set(c, *(uint*)CheckedFloat.Result(c));

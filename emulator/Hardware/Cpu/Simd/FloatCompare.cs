@@ -126,7 +126,17 @@ internal static unsafe class FloatCompare
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Order(bool less, bool equal, bool unordered)
-        => (uint)(unordered ? Flags.Zero | Flags.Parity | Flags.Carry : equal ? Flags.Zero : less ? Flags.Carry : 0);
+        => unordered ? (uint)(Flags.Zero | Flags.Parity | Flags.Carry) : (equal ? (uint)Flags.Zero : 0) | (less ? (uint)Flags.Carry : 0);
+
+    /// <summary>Sets the flags by two numbers that are not NaNs.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetOrder<T>(VcpuState* c, T a, T b) where T : unmanaged
+    {
+        if (typeof(T) == typeof(float))
+            Flags.SetOrder(c, Unsafe.BitCast<T, float>(a) < Unsafe.BitCast<T, float>(b), Unsafe.BitCast<T, float>(a) == Unsafe.BitCast<T, float>(b));
+        else
+            Flags.SetOrder(c, Unsafe.BitCast<T, double>(a) < Unsafe.BitCast<T, double>(b), Unsafe.BitCast<T, double>(a) == Unsafe.BitCast<T, double>(b));
+    }
 
     /// <summary>COMIS: any NaN is invalid.</summary>
     private readonly struct Signalling : IFloat<float, uint>, IFloat<double, uint>

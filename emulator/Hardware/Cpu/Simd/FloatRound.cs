@@ -76,6 +76,12 @@ internal static unsafe class FloatRound
                 return op[1].Fn(c, op + 1);
             }
         }
+        return RoundChecked(c, op, source);
+    }
+
+    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    private static nint RoundChecked<T>(VcpuState* c, Op* op, T* source) where T : unmanaged
+    {
         if (!Checked(c, source, (int)op->Imm))
             return Chain.Raise(c, op, Vector.SimdFloatingPoint);
         Xmm.Write(Xmm.Destination(c, op), *(T*)CheckedFloat.Result(c));

@@ -117,9 +117,13 @@ internal static class Ieee
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool ResultBits<T>(Clean test, T r) where T : unmanaged, IBinaryInteger<T>
-        => !(test.Asks(Clean.ResultNotDenormal) && IsDenormal(r)
-            || test.Asks(Clean.ResultFinite) && r + r >= Infinity<T>()
-            || test.Asks(Clean.ResultAmple) && r + r - Ample<T>() >= Infinity<T>() - Ample<T>());
+    {
+        if (test.Asks(Clean.ResultAmple))
+            return r + r - Ample<T>() < Infinity<T>() - Ample<T>();
+        if (test.Asks(Clean.ResultFinite) && test.Asks(Clean.ResultNotDenormal))
+            return r + r - Normal<T>() < Infinity<T>() - Normal<T>() || r + r == T.Zero;
+        return test.Asks(Clean.ResultFinite) ? r + r < Infinity<T>() : !test.Asks(Clean.ResultNotDenormal) || !IsDenormal(r);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Inputs<T>(Clean test, Vector128<T> a, Vector128<T> b) where T : unmanaged, IBinaryInteger<T>, IMinMaxValue<T>

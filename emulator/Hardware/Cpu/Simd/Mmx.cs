@@ -8,7 +8,7 @@ internal static unsafe class Mmx
     private const ushort ErrorSummary = 1 << 7, Top = 7 << 11;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong* Register(VcpuState* c, byte number) => c->Registers.X87.Registers + number * 2;
+    public static ulong* Register(VcpuState* c, byte number) => (ulong*)&c->Registers.X87 + (nuint)number * 2;
 
     /// <summary>Whether an unmasked x87 exception waits: every MMX instruction raises #MF first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -11,7 +11,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 internal static unsafe class Xmm
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Register(VcpuState* c, byte number) => c->Registers.Vectors + number * VcpuRegisters.VectorSlot;
+    public static byte* Register(VcpuState* c, byte number) => (byte*)&c->Registers.X87 + sizeof(X87State) + (nuint)number * VcpuRegisters.VectorSlot;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Destination(VcpuState* c, Op* op) => Register(c, op->Dst);
