@@ -112,8 +112,11 @@ internal sealed class HostStream : OpenFile
         return events;
     }
 
+    /// <summary>A terminal is the node in our /dev/pts, so that ttyname finds it; other streams show what the host says of them.</summary>
     public override long GetAttributes(out InodeAttributes attributes)
     {
+        if (_isTerminal)
+            return base.GetAttributes(out attributes);
         long r = HostCalls.StatAt(_fd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx s);
         attributes = default;
         if (r < 0)
@@ -138,7 +141,7 @@ internal sealed class HostStream : OpenFile
 }
 
 /// <summary>The inode of a passed-through stream. Opening it again, through /dev/stdin or /proc/self/fd, gives the same host descriptor.</summary>
-internal sealed class HostStreamInode(Filesystem fs, uint mode, uint uid, uint gid, int fd) : MemoryInode(fs, mode, uid, gid)
+internal sealed class HostStreamInode(Filesystem fs, uint mode, uint uid, uint gid, int fd, ulong device = 0) : MemoryInode(fs, mode, uid, gid, device)
 {
     public override long Open(Task task, Path path, int flags, out OpenFile? file)
     {

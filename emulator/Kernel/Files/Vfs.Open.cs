@@ -103,8 +103,9 @@ public sealed partial class Vfs
         }
         long r = inode.Type switch
         {
+            _ when inode is HostStreamInode => inode.Open(task, path, flags, out file),
             S_IFIFO => OpenFifo(task, path, flags, out file),
-            S_IFCHR when inode is MemoryInode device => Devices.Open(task, path, device.SpecialDevice, flags, out file),
+            S_IFCHR when inode is SpecialInode device => Devices.Open(task, path, device.SpecialDevice, flags, out file),
             S_IFSOCK => -Errno.ENXIO,
             S_IFBLK => -Errno.ENXIO,
             _ => inode.Open(task, path, flags, out file),

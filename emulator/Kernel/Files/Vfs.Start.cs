@@ -60,16 +60,29 @@ public sealed partial class Vfs : IDisposable
             return null;
         long hostFlags = HostCalls.GetFlags(hostFd);
         int flags = hostFlags < 0 ? fallback : (int)hostFlags & (O_ACCMODE | O_APPEND | O_LARGEFILE);
+        if (HostCalls.IsTerminal(hostFd))
+            return new HostStream(Machine, hostFd, flags) { Path = TerminalPath(hostFd) };
         var inode = new HostStreamInode(Anonymous, stat.Mode, Credentials.UserId, Credentials.GroupId, hostFd);
         string name = (stat.Mode & S_IFMT) switch
         {
             S_IFIFO => $"pipe:[{stat.Inode}]",
             S_IFSOCK => $"socket:[{stat.Inode}]",
-            S_IFCHR when HostCalls.IsTerminal(hostFd) => "/dev/tty",
             S_IFCHR => "/dev/null",
             _ => "/host-stream",
         };
         return new HostStream(Machine, hostFd, flags) { Path = Anonymous.Add(inode, name) };
+    }
+
+    /// <summary>/dev/pts/0 is the terminal that the emulator runs on.</summary>
+    private Path TerminalPath(int hostFd)
+    {
+        var fs = (TmpFs)PtsDirectory.Filesystem;
+        if (PtsDirectory.Inode.Lookup(null!, PtsDirectory, "0", out Dentry? node) < 0)
+        {
+            const uint UnixPtySlaveMajor = 136, Mode = 0x190;
+            node = fs.AddEntry(PtsDirectory, "0", new HostStreamInode(fs, S_IFCHR | Mode, Credentials.UserId, Credentials.GroupId, hostFd, DeviceNumber.Make(UnixPtySlaveMajor, 0)));
+        }
+        return new Path(_mounts.Find(m => m.Root.Filesystem == fs), node);
     }
 
     private Path StartDirectory(Task task)
