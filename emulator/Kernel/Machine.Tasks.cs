@@ -73,7 +73,16 @@ public sealed partial class Machine
 
     private void LoadFirst(Task task, string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp)
     {
-        (task.Files, task.Fs) = Vfs.CreateFirst(task);
+        try
+        {
+            (task.Files, task.Fs) = Vfs.CreateFirst(task);
+        }
+        catch (MachineOptionsException e)
+        {
+            End(new ExitStatus(ExitReason.Stopped) { Message = e.Message });
+            task.ExitRequested = WaitStatus.Exited(127);
+            return;
+        }
         long error = Exec.First(task, hostProgram, argv, envp, out string? message);
         if (error == 0)
             return;

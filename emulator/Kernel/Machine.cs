@@ -37,7 +37,17 @@ public sealed partial class Machine : IDisposable
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
         Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };
         Processes.Add(Init);
-        Vfs = new Files.Vfs(this);
+        try
+        {
+            Vfs = new Files.Vfs(this);
+        }
+        catch (Files.MachineOptionsException)
+        {
+            HostPoller.Dispose();
+            MemorySystem.Dispose();
+            Platform.Dispose();
+            throw;
+        }
     }
 
     public MachineOptions Options { get; }

@@ -120,7 +120,7 @@ internal static class FilesystemTree
 }
 
 /// <summary>The machine cannot be made as asked; the message is one line for the user.</summary>
-public sealed class MachineOptionsException : Exception
+public sealed class MachineOptionsException : ArgumentException
 {
     public MachineOptionsException()
     {

@@ -17,7 +17,15 @@ public sealed partial class Vfs
         Anonymous = new AnonymousFilesystem(machine, NextMinor(), "anon_inodefs", 0x0904_1934);
         Memfds = new TmpFs(machine, NextMinor(), S_IRWXUGO, 0, 0);
         Terminal = new HostTerminal(machine);
-        Root = FilesystemTree.Build(this);
+        try
+        {
+            Root = FilesystemTree.Build(this);
+        }
+        catch (MachineOptionsException)
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public Machine Machine { get; }
