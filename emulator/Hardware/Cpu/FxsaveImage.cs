@@ -1,63 +1,36 @@
-using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using Emulator.Hardware.Cpu.X87;
+using Emulator.Hardware.Memory;
 
 namespace Emulator.Hardware.Cpu;
 
-/// <summary>The 512-byte image of FXSAVE64 and FXRSTOR64 (SDM vol. 1, 10.5.1): x87, MXCSR and XMM registers.</summary>
+/// <summary>The 512-byte image of FXSAVE and FXRSTOR (SDM vol. 1, 10.5.1), also used for signal frames.</summary>
 public static unsafe class FxsaveImage
 {
-    public const int Size = 512;
+    /// <summary>Bytes of the image, and of its part that the processor writes.</summary>
+    public const int Size = 512, Written = 416;
 
-    /// <summary>MXCSR bits that may be set; others make FXRSTOR and LDMXCSR fault.</summary>
+    /// <summary>MXCSR bits that exist (SDM vol. 1, 10.2.3).</summary>
     public const uint MxcsrMask = 0xFFFF;
 
-    private const int Stack = 32, Xmm = 160, XmmCount = 16;
+    private const int RegistersOffset = 32, VectorsOffset = 160, RegisterSlot = 16, Vectors = 16;
 
-    /// <summary>Writes the image; the bytes from 416 on, which software may use, become zero.</summary>
+    /// <summary>Pieces in which an image passes through the vCPU's bounce buffer.</summary>
+    private const int Piece = 104;
+
+    /// <summary>Writes the image; the bytes from <see cref="Written"/> on become zero.</summary>
     public static void Store(VcpuRegisters* r, Span<byte> to)
     {
         to[..Size].Clear();
-        BinaryPrimitives.WriteUInt16LittleEndian(to, r->X87.Control);
-        BinaryPrimitives.WriteUInt16LittleEndian(to[2..], r->X87.Status);
-        to[4] = r->X87.Valid;
-        BinaryPrimitives.WriteUInt16LittleEndian(to[6..], r->X87.Opcode);
-        BinaryPrimitives.WriteUInt64LittleEndian(to[8..], r->X87.InstructionPointer);
-        BinaryPrimitives.WriteUInt64LittleEndian(to[16..], r->X87.DataPointer);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[24..], r->Mxcsr);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[28..], MxcsrMask);
-        int top = r->X87.Status >> 11 & 7;
-        for (int i = 0; i < 8; i++)
-        {
-            int physical = (top + i) & 7;
-            BinaryPrimitives.WriteUInt64LittleEndian(to[(Stack + 16 * i)..], r->X87.Registers[2 * physical]);
-            BinaryPrimitives.WriteUInt16LittleEndian(to[(Stack + 16 * i + 8)..], (ushort)r->X87.Registers[2 * physical + 1]);
-        }
-        for (int i = 0; i < XmmCount; i++)
-            new ReadOnlySpan<byte>(r->Vectors + i * VcpuRegisters.VectorSlot, 16).CopyTo(to[(Xmm + 16 * i)..]);
+        fixed (byte* image = to)
+            Store(r, image, wide: true);
     }
 
     /// <summary>Loads the image. False, with nothing changed, when it holds reserved MXCSR bits: #GP(0).</summary>
     public static bool Load(VcpuRegisters* r, ReadOnlySpan<byte> from)
     {
-        uint mxcsr = BinaryPrimitives.ReadUInt32LittleEndian(from[24..]);
-        if ((mxcsr & ~MxcsrMask) != 0)
-            return false;
-        r->Mxcsr = mxcsr;
-        r->X87.Control = (ushort)(BinaryPrimitives.ReadUInt16LittleEndian(from) | 0x40);
-        r->X87.Status = BinaryPrimitives.ReadUInt16LittleEndian(from[2..]);
-        r->X87.Valid = from[4];
-        r->X87.Opcode = (ushort)(BinaryPrimitives.ReadUInt16LittleEndian(from[6..]) & 0x7FF);
-        r->X87.InstructionPointer = BinaryPrimitives.ReadUInt64LittleEndian(from[8..]);
-        r->X87.DataPointer = BinaryPrimitives.ReadUInt64LittleEndian(from[16..]);
-        int top = r->X87.Status >> 11 & 7;
-        for (int i = 0; i < 8; i++)
-        {
-            int physical = (top + i) & 7;
-            r->X87.Registers[2 * physical] = BinaryPrimitives.ReadUInt64LittleEndian(from[(Stack + 16 * i)..]);
-            r->X87.Registers[2 * physical + 1] = BinaryPrimitives.ReadUInt16LittleEndian(from[(Stack + 16 * i + 8)..]);
-        }
-        for (int i = 0; i < XmmCount; i++)
-            from.Slice(Xmm + 16 * i, 16).CopyTo(new Span<byte>(r->Vectors + i * VcpuRegisters.VectorSlot, 16));
-        return true;
+        fixed (byte* image = from[..Written])
+            return Load(r, image, wide: true);
     }
 
     /// <summary>The x87 and SSE state of a new program: FNINIT, MXCSR 1F80, registers zero.</summary>
@@ -67,5 +40,91 @@ public static unsafe class FxsaveImage
         r->X87.Control = 0x37F;
         r->Mxcsr = 0x1F80;
         new Span<byte>(r->Vectors, 32 * VcpuRegisters.VectorSlot).Clear();
+    }
+
+    /// <param name="wide">FXSAVE64: the instruction and operand pointers have 64 bits.</param>
+    private static void Store(VcpuRegisters* r, byte* image, bool wide)
+    {
+        X87State* s = &r->X87;
+        Unsafe.InitBlockUnaligned(image, 0, RegistersOffset);
+        *(ushort*)image = s->Control;
+        *(ushort*)(image + 2) = s->Status;
+        image[4] = s->Valid;
+        *(ushort*)(image + 6) = s->Opcode;
+        *(ulong*)(image + 8) = wide ? s->InstructionPointer : (uint)s->InstructionPointer;
+        *(ulong*)(image + 16) = wide ? s->DataPointer : (uint)s->DataPointer;
+        *(uint*)(image + 24) = r->Mxcsr;
+        *(uint*)(image + 28) = MxcsrMask;
+        for (int i = 0; i < 8; i++)
+        {
+            Float80 value = X87Stack.Get(s, i);
+            ulong* slot = (ulong*)(image + RegistersOffset + (i * RegisterSlot));
+            slot[0] = value.Significand;
+            slot[1] = value.SignExponent;
+        }
+        for (int i = 0; i < Vectors; i++)
+            Unsafe.CopyBlockUnaligned(image + VectorsOffset + (i * 16), r->Vectors + (i * VcpuRegisters.VectorSlot), 16);
+    }
+
+    private static bool Load(VcpuRegisters* r, byte* image, bool wide)
+    {
+        uint mxcsr = *(uint*)(image + 24);
+        if ((mxcsr & ~MxcsrMask) != 0)
+            return false;
+        X87State* s = &r->X87;
+        s->Status = *(ushort*)(image + 2);
+        X87Control.SetControl(s, *(ushort*)image);
+        s->Valid = image[4];
+        s->Opcode = (ushort)(*(ushort*)(image + 6) & 0x7FF);
+        // Kept in the 57 bits of a linear address.
+        s->InstructionPointer = wide ? (ulong)(*(long*)(image + 8) << 7 >> 7) : *(uint*)(image + 8);
+        s->DataPointer = wide ? *(ulong*)(image + 16) : *(uint*)(image + 16);
+        r->Mxcsr = mxcsr;
+        for (int i = 0; i < 8; i++)
+        {
+            byte* slot = image + RegistersOffset + (i * RegisterSlot);
+            X87Stack.Put(s, i, new Float80(*(ulong*)slot, *(ushort*)(slot + 8)));
+        }
+        for (int i = 0; i < Vectors; i++)
+            Unsafe.CopyBlockUnaligned(r->Vectors + (i * VcpuRegisters.VectorSlot), image + VectorsOffset + (i * 16), 16);
+        return true;
+    }
+
+    /// <summary>FXSAVE to guest memory, <paramref name="last"/> being the address of the image's last byte; false with the fault recorded.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static bool Write(VcpuState* c, ulong address, ulong last, bool wide)
+    {
+        // Both pages are checked before anything is written, the last one first as processors do.
+        if (Mmu.ModifySlow(c, last, 1) == null || Mmu.ModifySlow(c, address, 1) == null)
+            return false;
+        byte* image = stackalloc byte[Written];
+        Store(&c->Registers, image, wide);
+        for (int done = 0; done < Written; done += Piece)
+        {
+            if (!Mmu.WriteSlow(c, address + (uint)done, image + done, Piece))
+                return false;
+        }
+        return true;
+    }
+
+    /// <summary>FXRSTOR; false with the fault recorded, #GP for reserved bits.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static bool Read(VcpuState* c, ulong address, ulong last, bool wide)
+    {
+        if (Mmu.ReadSlow(c, last, 1) == null)
+            return false;
+        byte* image = stackalloc byte[Written];
+        for (int done = 0; done < Written; done += Piece)
+        {
+            byte* piece = Mmu.ReadSlow(c, address + (uint)done, Piece);
+            if (piece == null)
+                return false;
+            Unsafe.CopyBlockUnaligned(image + done, piece, Piece);
+        }
+        if (Load(&c->Registers, image, wide))
+            return true;
+        c->Vector = Vector.GeneralProtection;
+        c->ErrorCode = 0;
+        return false;
     }
 }

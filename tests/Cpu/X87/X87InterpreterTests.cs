@@ -100,7 +100,7 @@ internal sealed unsafe class X87InterpreterTests
         Assert.That(machine.State->Registers.Rip, Is.EqualTo(Code + 20));
         Assert.That((machine.X87->Valid, machine.X87->Status, machine.X87->InstructionPointer), Is.EqualTo(((byte)0x80, (ushort)0x3800, Code)));
         Assert.That(X87Stack.Get(machine.X87, 0), Is.EqualTo(new Float80(0xC90FDAA22168C235, 0x4000)));
-        Assert.That(*(uint*)(machine.Page + 0xF80 + 28), Is.EqualTo(X87Image.MxcsrMask));
+        Assert.That(*(uint*)(machine.Page + 0xF80 + 28), Is.EqualTo(FxsaveImage.MxcsrMask));
     }
 
     [Test]

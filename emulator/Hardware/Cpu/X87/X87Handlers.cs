@@ -166,7 +166,7 @@ internal static unsafe class X87Handlers
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
             return Misaligned(c, op, address);
-        return X87Image.Write(c, address, LastByte(c, op, X87Image.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+        return FxsaveImage.Write(c, address, LastByte(c, op, FxsaveImage.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
     [MethodImpl(Chain.Hot)]
@@ -175,7 +175,7 @@ internal static unsafe class X87Handlers
         ulong address = AnyAddress.Of(c, op);
         if ((address & 15) != 0)
             return Misaligned(c, op, address);
-        return X87Image.Read(c, address, LastByte(c, op, X87Image.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+        return FxsaveImage.Read(c, address, LastByte(c, op, FxsaveImage.Size), wide: op->Aux != 0) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
     }
 
     /// <summary>FXSAVE and FXRSTOR want 16-byte alignment; a non-canonical address goes before that, and is #SS in the stack segment.</summary>
