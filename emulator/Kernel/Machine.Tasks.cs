@@ -120,6 +120,9 @@ public sealed partial class Machine
             FaultAddress = at,
             Registers = registers,
             InstructionBytes = code[..length],
+            Mapping = Tracing.CrashLocation.Mapping(task, at),
+            CodeMapping = Tracing.CrashLocation.Mapping(task, registers.Rip),
+            Symbol = Tracing.CrashLocation.Describe(task, registers.Rip),
             Unsupported = info.Vector == Vector.InvalidOpcode && task.Vcpu!.State->Unsupported != 0,
             Program = task.Process.ExecutablePath,
         };

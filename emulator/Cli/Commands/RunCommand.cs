@@ -154,7 +154,7 @@ internal sealed class RunCommand
                 return CommandLine.Failure(ExitCodes.TimedOut, status.Message ?? Describe(status));
             case ExitReason.NotStarted:
                 return CommandLine.Failure(status.Errno == Errno.ENOENT ? ExitCodes.NotFound : ExitCodes.CannotExecute,
-                    $"{program}: {status.Message}");
+                    status.Message ?? $"{program} cannot be started");
             default:
                 return CommandLine.Failure(ExitCodes.OurFailure, status.Message ?? Describe(status));
         }

@@ -1,0 +1,71 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using Emulator.Kernel.Files.Proc;
+using Emulator.Kernel.Loader;
+using Emulator.Kernel.Memory;
+
+namespace Emulator.Kernel.Tracing;
+
+/// <summary>Says where in a program's files an address lies, for reports.</summary>
+internal static class CrashLocation
+{
+    private const int HeaderSize = 64, ProgramHeaderSize = 56, LoadSegment = 1;
+
+    /// <summary>The line of /proc/PID/maps that covers the address, without the columns that only programs read; null if nothing is mapped.</summary>
+    public static string? Mapping(Task task, ulong address)
+    {
+        foreach (string line in MapsText.Format(task, task.Mm, details: false).Split('\n'))
+        {
+            string[] columns = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            if (columns.Length < 2 || !TryRange(columns[0], out ulong start, out ulong end) || address < start || address >= end)
+                continue;
+            return columns.Length > 5 ? $"{columns[0]} {columns[1]} {string.Join(' ', columns[5..])}" : $"{columns[0]} {columns[1]} (anonymous)";
+        }
+        return null;
+    }
+
+    /// <summary><c>symbol+0x12 (file:0x1234)</c>, or the file and offset alone, or null for memory without a file.</summary>
+    public static string? Describe(Task task, ulong address)
+    {
+        PageCache cache;
+        ulong offset;
+        using (task.Mm.MmapLock.EnterRead(task))
+        {
+            if (task.Mm.Vmas.Find(address) is not { File: not null, Cache: { } mapped } vma)
+                return null;
+            cache = mapped;
+            offset = address - vma.Start + (vma.PageOffset << 12);
+        }
+        string name = Mapping(task, address)?.Split('/')[^1] ?? "";
+        string place = string.Create(CultureInfo.InvariantCulture, $"({name}:0x{offset:x})");
+        return ToLinkAddress(cache, offset) is { } linked && SymbolTable.Read(cache).Find(linked) is { } symbol
+            ? string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{symbol.Offset:x} {place}")
+            : place;
+    }
+
+    /// <summary>The address that the linker gave to a byte of the file: what symbol tables speak of.</summary>
+    private static ulong? ToLinkAddress(PageCache file, ulong offset)
+    {
+        Span<byte> header = stackalloc byte[HeaderSize];
+        if (file.Read(0, header) != HeaderSize)
+            return null;
+        ulong table = BinaryPrimitives.ReadUInt64LittleEndian(header[32..]);
+        int count = BinaryPrimitives.ReadUInt16LittleEndian(header[56..]);
+        Span<byte> segment = stackalloc byte[ProgramHeaderSize];
+        for (int i = 0; i < count && file.Read(table + (ulong)(i * ProgramHeaderSize), segment) == ProgramHeaderSize; i++)
+        {
+            ulong start = BinaryPrimitives.ReadUInt64LittleEndian(segment[8..]), size = BinaryPrimitives.ReadUInt64LittleEndian(segment[32..]);
+            if (BinaryPrimitives.ReadUInt32LittleEndian(segment) == LoadSegment && offset - start < size)
+                return offset - start + BinaryPrimitives.ReadUInt64LittleEndian(segment[16..]);
+        }
+        return null;
+    }
+
+    private static bool TryRange(string text, out ulong start, out ulong end)
+    {
+        end = 0;
+        int dash = text.IndexOf('-', StringComparison.Ordinal);
+        return ulong.TryParse(text.AsSpan(0, Math.Max(dash, 0)), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out start)
+            && ulong.TryParse(text.AsSpan(dash + 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out end);
+    }
+}
