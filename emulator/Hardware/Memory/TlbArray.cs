@@ -55,16 +55,11 @@ public unsafe struct TlbArray
 
     internal static int SizeClass(ulong tag) => (int)(tag >> ClassShift) & 3;
 
-    /// <summary>The PCID, or <see cref="GlobalContext"/>.</summary>
-    internal static ulong Context(ulong tag) => (tag & (Valid - 1)) >> ContextShift;
-
     /// <summary>The canonical linear address of the page that a tag names.</summary>
     internal static ulong Address(ulong tag)
         => (ulong)((long)((tag & PageMask) << (12 + 9 * SizeClass(tag)) << 16) >> 16);
 
-    internal readonly int Live => _live;
     internal readonly int Slots => (_setMask + 1) * _stride;
-    internal readonly ulong TagAt(int slot) => _tags[slot];
     internal readonly ref ulong DataAt(int slot) => ref _data[slot];
 
     /// <summary>The slot that translates the address in this context or globally; -1 when none does.</summary>

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Emulator.Hardware.Memory;
 using Microsoft.Extensions.ObjectPool;
 
