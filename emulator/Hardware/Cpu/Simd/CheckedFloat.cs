@@ -62,8 +62,7 @@ internal static unsafe class CheckedFloat
         uint raised;
         if (c->ExchangeMxcsr != null)
         {
-            // Once for nothing: compiling the operation, at its first call, raises flags of its own.
-            *(TOut*)Result(c) = TFloat.Run(a, b);
+            // The operation is inlined: nothing is compiled, which raises flags of its own, while the guest's control is loaded.
             Exchange(c, Control, Saved);
             *(TOut*)Result(c) = TFloat.Run(*(TIn*)(c->Bounce + First), *(TIn*)(c->Bounce + Second));
             Exchange(c, Saved, Control);

@@ -129,8 +129,8 @@ internal static unsafe class Float
         return ToVectorChecked<TFloat, TIn, TOut>(c, op, source);
     }
 
-    // Apart and tail-called: the fast path then needs no stack frame.
-    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    // Apart and tail-called: the fast path then needs no stack frame. (A method that forbids inlining makes no tail calls.)
+    [MethodImpl(Chain.Hot)]
     private static nint ToVectorChecked<TFloat, TIn, TOut>(VcpuState* c, Op* op, TIn* source)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
     {
@@ -161,7 +161,7 @@ internal static unsafe class Float
         return ToGeneralChecked<TFloat, TIn, TOut>(c, op, source);
     }
 
-    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    [MethodImpl(Chain.Hot)]
     private static nint ToGeneralChecked<TFloat, TIn, TOut>(VcpuState* c, Op* op, TIn* source)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
     {
@@ -187,7 +187,7 @@ internal static unsafe class Float
         return ToFlagsChecked<TFloat, TIn>(c, op, source);
     }
 
-    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    [MethodImpl(Chain.Hot)]
     private static nint ToFlagsChecked<TFloat, TIn>(VcpuState* c, Op* op, TIn* source) where TFloat : struct, IFloat<TIn, uint> where TIn : unmanaged
     {
         if (!CheckedFloat.Run<TFloat, TIn, uint>(c, (TIn*)Xmm.Destination(c, op), source))

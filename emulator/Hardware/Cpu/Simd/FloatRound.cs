@@ -79,7 +79,7 @@ internal static unsafe class FloatRound
         return RoundChecked(c, op, source);
     }
 
-    [MethodImpl(Chain.Hot | MethodImplOptions.NoInlining)]
+    [MethodImpl(Chain.Hot)]
     private static nint RoundChecked<T>(VcpuState* c, Op* op, T* source) where T : unmanaged
     {
         if (!Checked(c, source, (int)op->Imm))
