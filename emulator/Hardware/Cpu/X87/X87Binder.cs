@@ -68,6 +68,7 @@ internal static unsafe class X87Binder
             Code.Fstp_m80fp => Store<X87Handlers.Bytes10>(ref b, &X87Moves.FstpExtended),
             Code.Fst_sti => Register(ref b, &X87Moves.FstRegister),
             Code.Fstp_sti or Code.Fstp_sti_DFD0 or Code.Fstp_sti_DFD8 => Register(ref b, &X87Moves.FstpRegister),
+            Code.Fstpnce_sti => Register(ref b, &X87Moves.Fstpnce),
             Code.Fist_m16int => Store<ushort>(ref b, &X87Moves.FistWord),
             Code.Fist_m32int => Store<uint>(ref b, &X87Moves.FistDoubleword),
             Code.Fistp_m16int => Store<ushort>(ref b, &X87Moves.FistpWord),
@@ -118,6 +119,8 @@ internal static unsafe class X87Binder
     private static Handler Controls(ref Binding b) => b.Instruction.Code switch
     {
         Code.Wait => &X87Handlers.Wait,
+        // They governed the 8087's interrupt and the 287's protected mode; ignored since.
+        Code.Fneni or Code.Fndisi or Code.Fnsetpm => Control(ref b, &X87Control.Fnop),
         Code.Fninit => Control(ref b, &X87Control.Fninit),
         Code.Fnclex => Control(ref b, &X87Control.Fnclex),
         Code.Fnstsw_AX => Control(ref b, &X87Control.FnstswAx),

@@ -100,6 +100,16 @@ internal static unsafe class X87Moves
         X87Stack.End(s, cx);
     }
 
+    /// <summary>FSTPNCE, undocumented: an empty ST(0) moves nothing and faults nothing.</summary>
+    public static void Fstpnce(VcpuRegisters* r, int i)
+    {
+        X87State* s = &r->X87;
+        if (!X87Stack.IsEmpty(s, 0))
+            X87Stack.Set(s, i, X87Stack.Get(s, 0));
+        X87Stack.Pop(s);
+        X87Stack.End(s, X87Stack.Begin(s));
+    }
+
     public static void Fxch(VcpuRegisters* r, int i)
     {
         X87State* s = &r->X87;
