@@ -195,7 +195,7 @@ internal static class Float80Conversion
         return new Float80(value.Sign, Float80.Bias + 63 - shift, magnitude << shift);
     }
 
-    /// <summary>FBLD. Digits above 9 are undefined by the manual; processors weigh them like any other, modulo nothing.</summary>
+    /// <summary>FBLD. The manual leaves digits above 9 undefined; processors give them their weight as well.</summary>
     public static Float80 FromBcd(ulong low, ushort high)
     {
         ulong value = 0;
