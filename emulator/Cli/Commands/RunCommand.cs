@@ -126,7 +126,7 @@ internal sealed class RunCommand
                 else
                     StatisticsTable.Write(statistics, machine.UnknownSyscalls, output, palette);
             }
-            if (!parsed.GetValue(_quiet) && status.Crash is { } crash)
+            if (!parsed.GetValue(_quiet) && status.Crash is { IsFault: true } crash)
                 HostProcess.WriteError(CrashRenderer.Render(crash, status, palette));
         }
         return Outcome(status, program, parsed.GetValue(_verbose), palette);

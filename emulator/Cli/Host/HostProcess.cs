@@ -8,6 +8,9 @@ internal static unsafe partial class HostProcess
 {
     private const int StandardError = 2;
     private const int ResourceCore = 4;
+    private const int TerminalStop = 20;
+    /// <summary>No libc's struct is larger.</summary>
+    private const int SigactionSize = 256;
 
     /// <summary>Writes to standard error at once, without the console library's start-up cost.</summary>
     public static void WriteError(string text)
@@ -39,8 +42,20 @@ internal static unsafe partial class HostProcess
         return 128 + signal;
     }
 
-    /// <summary>Stops this process as the terminal would (SIGTSTP, SIGTTIN, SIGTTOU), until somebody continues it.</summary>
-    public static void Stop() => _ = Kill(GetPid(), 19);
+    /// <summary>
+    /// Stops this process as the terminal would, until somebody continues it. The host ignores the stop, and this returns at once, where nobody could.
+    /// </summary>
+    public static void Stop()
+    {
+        // All zero bytes of a struct sigaction are SIG_DFL with no flags.
+        byte* standard = stackalloc byte[SigactionSize], old = stackalloc byte[SigactionSize];
+        new Span<byte>(standard, SigactionSize).Clear();
+        if (Action(TerminalStop, standard, old) != 0)
+            return;
+        // To this very thread: a signal to the process might reach another one only after the old action is back.
+        _ = Raise(TerminalStop);
+        _ = Action(TerminalStop, old, null);
+    }
 
     public static bool IsTerminal(int descriptor) => IsATty(descriptor) == 1;
 
@@ -56,6 +71,9 @@ internal static unsafe partial class HostProcess
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Kill(int pid, int signal);
 
+    [LibraryImport("libc", EntryPoint = "raise")]
+    private static partial int Raise(int signal);
+
     [LibraryImport("libc", EntryPoint = "getpid")]
     private static partial int GetPid();
 
@@ -64,6 +82,9 @@ internal static unsafe partial class HostProcess
 
     [LibraryImport("libc", EntryPoint = "signal")]
     private static partial nint Signal(int signal, nint handler);
+
+    [LibraryImport("libc", EntryPoint = "sigaction")]
+    private static partial int Action(int signal, byte* action, byte* old);
 
     [LibraryImport("libc", EntryPoint = "pthread_sigmask")]
     private static partial int SetMask(int how, ulong* set, ulong* old);

@@ -9,13 +9,20 @@ namespace Emulator.Cli.Host;
 /// </summary>
 internal sealed class HostSignals : IDisposable
 {
+    private const int Continue = 18;
+
     private static readonly int[] Forwarded = [1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, 28];
 
     private readonly List<PosixSignalRegistration> _registrations = [];
 
     public HostSignals(Machine machine)
     {
-        machine.WhenStopped = HostProcess.Stop;
+        // Whether we were continued or the host refused to stop us: the guest goes on.
+        machine.WhenStopped = () =>
+        {
+            HostProcess.Stop();
+            machine.Interrupt(Continue);
+        };
         foreach (int signal in Forwarded)
         {
             try

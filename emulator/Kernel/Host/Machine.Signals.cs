@@ -7,6 +7,9 @@ public sealed partial class Machine
     /// <summary>Called, on a task's thread, when the first process was stopped by a signal: the host process may stop itself then.</summary>
     public Action? WhenStopped { get; set; }
 
+    /// <summary>Whether the terminal's stop signals stop a group. The first process's has, in the host's shell, somebody to continue it.</summary>
+    internal bool CanBeStopped(int group) => (WhenStopped is not null && group == Main?.ProcessGroup) || !Processes.IsOrphanedGroup(group);
+
     /// <summary>
     /// A signal that the host process got on behalf of the guest. What the terminal sends goes to the guest's foreground process group,
     /// anything else to the first process. Any thread may call it.

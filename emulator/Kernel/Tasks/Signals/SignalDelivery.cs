@@ -35,7 +35,7 @@ internal static unsafe class SignalDelivery
                 continue;
             if (Signal.StopsByDefault(info.Number))
             {
-                if (info.Number == Signal.SIGSTOP || !task.Machine.Processes.IsOrphanedGroup(task.Process.ProcessGroup))
+                if (info.Number == Signal.SIGSTOP || task.Machine.CanBeStopped(task.Process.ProcessGroup))
                 {
                     lock (task.Process.SignalLock)
                         task.Process.BeginStop(info.Number);
