@@ -16,7 +16,7 @@ internal sealed class DirectoryFile(int flags) : OpenFile(flags)
 
     public override long Seek(Task task, long offset, int whence)
     {
-        long target = whence switch { SEEK_SET => offset, SEEK_CUR => Position + offset, _ => -1 };
+        long target = whence switch { SEEK_SET => offset, SEEK_CUR => Position + offset, SEEK_END => long.MaxValue, _ => -1 };
         if (target < 0)
             return -Errno.EINVAL;
         if (target == 0)

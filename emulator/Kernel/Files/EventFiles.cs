@@ -7,8 +7,14 @@ using static Emulator.Kernel.Files.FileAbi;
 
 namespace Emulator.Kernel.Files;
 
+/// <summary>A file without contents: seeking succeeds and does nothing (fs/read_write.c:noop_llseek).</summary>
+internal abstract class EventFile(int flags) : OpenFile(flags)
+{
+    public override long Seek(Task task, long offset, int whence) => 0;
+}
+
 /// <summary>eventfd(2): a 64-bit counter.</summary>
-internal sealed class EventFd(ulong initial, bool semaphore, int flags) : OpenFile(flags)
+internal sealed class EventFd(ulong initial, bool semaphore, int flags) : EventFile(flags)
 {
     private readonly Lock _lock = new();
     private readonly WaitQueue _changed = new();
@@ -83,7 +89,7 @@ internal sealed class EventFd(ulong initial, bool semaphore, int flags) : OpenFi
 }
 
 /// <summary>timerfd_create(2): expirations counted until they are read.</summary>
-internal sealed class TimerFd : OpenFile
+internal sealed class TimerFd : EventFile
 {
     private const int CLOCK_REALTIME = 0, CLOCK_REALTIME_ALARM = 8;
 

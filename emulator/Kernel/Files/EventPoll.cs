@@ -9,7 +9,7 @@ namespace Emulator.Kernel.Files;
 /// Lock order: a file's wait queue, then <see cref="_lock"/>, then <see cref="_changed"/>. A file's Poll, which takes its queue's lock,
 /// is therefore never called with <see cref="_lock"/> held.
 /// </remarks>
-internal sealed class EventPoll(int flags) : OpenFile(flags)
+internal sealed class EventPoll(int flags) : EventFile(flags)
 {
     public const uint EPOLLEXCLUSIVE = 1u << 28, EPOLLWAKEUP = 1u << 29, EPOLLONESHOT = 1u << 30, EPOLLET = 1u << 31;
     private const uint Modes = EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET;

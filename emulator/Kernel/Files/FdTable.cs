@@ -29,6 +29,16 @@ public sealed class FdTable
         }
     }
 
+    /// <summary>Descriptors below this may be open; select looks no further (struct fdtable's max_fds).</summary>
+    public int Capacity
+    {
+        get
+        {
+            lock (_lock)
+                return _files.Length;
+        }
+    }
+
     /// <summary>Another task shares this table (CLONE_FILES).</summary>
     public FdTable Share()
     {

@@ -96,10 +96,10 @@ public abstract class Inode
     /// <param name="flags">RENAME_*.</param>
     public virtual long Rename(Task task, Dentry self, Dentry child, Dentry newDirectory, string newName, int flags) => -Errno.EPERM;
 
-    /// <summary>A nameless regular file (O_TMPFILE).</summary>
-    public virtual long CreateNameless(Task task, Dentry self, uint mode, out Dentry? child)
+    /// <summary>Makes and opens a nameless regular file (O_TMPFILE).</summary>
+    internal virtual long OpenNameless(Task task, Path directory, uint mode, int flags, out OpenFile? file)
     {
-        child = null;
+        file = null;
         return -Errno.EOPNOTSUPP;
     }
 

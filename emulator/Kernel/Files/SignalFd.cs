@@ -6,7 +6,7 @@ using Emulator.Kernel.Tasks;
 namespace Emulator.Kernel.Files;
 
 /// <summary>signalfd(2): reads take pending signals of the reading task or its process.</summary>
-internal sealed class SignalFd(ulong mask, int flags) : OpenFile(flags)
+internal sealed class SignalFd(ulong mask, int flags) : EventFile(flags)
 {
     /// <summary>struct signalfd_siginfo.</summary>
     private const int RecordSize = 128;

@@ -65,14 +65,14 @@ internal sealed class TmpDirectory : MemoryInode
         return Add(self, name, new TmpSymlink(_fs, target, uid, gid), out _);
     }
 
-    public override long CreateNameless(Task task, Dentry self, uint mode, out Dentry? child)
+    internal override long OpenNameless(Task task, Path directory, uint mode, int flags, out OpenFile? file)
     {
         (uint uid, uint gid) = Owner(task);
-        TmpFile file = _fs.NewFile(mode, uid, gid);
-        file.LinkCount = 0;
-        child = new Dentry(_fs, self, $"#{file.Number}", file);
-        child.MarkUnlinked();
-        return 0;
+        TmpFile inode = _fs.NewFile(mode, uid, gid);
+        inode.LinkCount = 0;
+        var dentry = new Dentry(_fs, directory.Dentry, $"#{inode.Number}", inode);
+        dentry.MarkUnlinked();
+        return inode.Open(task, directory with { Dentry = dentry }, flags, out file);
     }
 
     public override long Link(Task task, Dentry self, string name, Dentry target)

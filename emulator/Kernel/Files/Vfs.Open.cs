@@ -71,10 +71,7 @@ public sealed partial class Vfs
         if (!directory.Inode.IsDirectory)
             return -Errno.ENOTDIR;
         r = CheckPermission(task, directory, W_OK | X_OK);
-        if (r < 0)
-            return r;
-        r = directory.Inode.CreateNameless(task, directory.Dentry!, mode & S_IALLUGO & ~(uint)task.Fs.Umask, out Dentry? child);
-        return r < 0 ? r : OpenExisting(task, directory with { Dentry = child }, flags & ~O_TMPFILE, created: true, out file);
+        return r < 0 ? r : directory.Inode.OpenNameless(task, directory, mode & S_IALLUGO & ~(uint)task.Fs.Umask, flags & ~O_TMPFILE, out file);
     }
 
     /// <summary>Opens a place that exists. <paramref name="created"/> files were made by this call: their mode does not hold against it.</summary>

@@ -157,7 +157,7 @@ public sealed partial class Vfs
                 return -Errno.EXDEV;
             if (!child.Inode.IsSymlink || (last && !slash && (flags & WalkFlags.Follow) == 0))
             {
-                if (slash && !child.Inode.IsDirectory)
+                if (slash && !child.Inode.IsDirectory && (flags & WalkFlags.Parent) == 0)
                     return -Errno.ENOTDIR;
                 if (last)
                 {

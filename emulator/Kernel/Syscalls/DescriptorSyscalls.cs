@@ -14,7 +14,7 @@ internal static class DescriptorSyscalls
         F_GETPIPE_SZ = 1032, F_ADD_SEALS = 1033, F_GET_SEALS = 1034;
 
     private const int F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
-    private const int LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
+    private const int LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8, LOCK_MAND = 32;
     private const uint FIONCLEX = 0x5450, FIOCLEX = 0x5451, FIONBIO = 0x5421, FIOASYNC = 0x5452, FIOQSIZE = 0x5460, FIONREAD = 0x541B;
     private const int CLOSE_RANGE_UNSHARE = 2, CLOSE_RANGE_CLOEXEC = 4;
     private const uint MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_HUGETLB = 4, MFD_NOEXEC_SEAL = 8, MFD_EXEC = 16;
@@ -246,6 +246,8 @@ internal static class DescriptorSyscalls
     private static long Flock(Task t, in SyscallArgs a)
     {
         int operation = (int)a.A1;
+        if ((operation & LOCK_MAND) != 0)
+            return 0; // Mandatory locks are gone; asking for one succeeds and does nothing.
         using FileReference reference = t.Files.GetForIo((int)a.A0);
         if ((operation & ~LOCK_NB) is not (LOCK_SH or LOCK_EX or LOCK_UN))
             return -Errno.EINVAL;
@@ -348,7 +350,10 @@ internal static class DescriptorSyscalls
     {
         const int MaxName = 249;
         uint flags = (uint)a.A1;
-        if ((flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC)) != 0 && (flags & MFD_HUGETLB) == 0)
+        uint known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC;
+        if ((flags & MFD_HUGETLB) != 0)
+            known |= (uint)MmanAbi.MAP_HUGE_MASK << MmanAbi.MAP_HUGE_SHIFT;
+        if ((flags & ~known) != 0)
             return -Errno.EINVAL;
         if ((flags & MFD_HUGETLB) != 0)
             return -Errno.EOPNOTSUPP;

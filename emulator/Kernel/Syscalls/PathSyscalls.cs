@@ -22,17 +22,17 @@ internal static class PathSyscalls
         new(94, "lchown", "path,int,int", static (Task t, in SyscallArgs a) => ChangeOwner(t, AT_FDCWD, a.A0, (uint)a.A1, (uint)a.A2, AT_SYMLINK_NOFOLLOW)),
         new(132, "utime", "path,ptr", Utime),
         new(188, "setxattr", "path,path,ptr,size,hex", RefuseAttributes),
-        new(189, "lsetxattr", "path,path,ptr,size,hex", RefuseAttributes),
-        new(190, "fsetxattr", "fd,path,ptr,size,hex", RefuseAttributes),
+        new(189, "lsetxattr", "path,path,ptr,size,hex", RefuseLinkAttributes),
+        new(190, "fsetxattr", "fd,path,ptr,size,hex", RefuseOpenAttributes),
         new(191, "getxattr", "path,path,ptr,size", RefuseAttributes),
-        new(192, "lgetxattr", "path,path,ptr,size", RefuseAttributes),
-        new(193, "fgetxattr", "fd,path,ptr,size", RefuseAttributes),
+        new(192, "lgetxattr", "path,path,ptr,size", RefuseLinkAttributes),
+        new(193, "fgetxattr", "fd,path,ptr,size", RefuseOpenAttributes),
         new(194, "listxattr", "path,ptr,size", RefuseAttributes),
-        new(195, "llistxattr", "path,ptr,size", RefuseAttributes),
-        new(196, "flistxattr", "fd,ptr,size", RefuseAttributes),
+        new(195, "llistxattr", "path,ptr,size", RefuseLinkAttributes),
+        new(196, "flistxattr", "fd,ptr,size", RefuseOpenAttributes),
         new(197, "removexattr", "path,path", RefuseAttributes),
-        new(198, "lremovexattr", "path,path", RefuseAttributes),
-        new(199, "fremovexattr", "fd,path", RefuseAttributes),
+        new(198, "lremovexattr", "path,path", RefuseLinkAttributes),
+        new(199, "fremovexattr", "fd,path", RefuseOpenAttributes),
         new(235, "utimes", "path,ptr", static (Task t, in SyscallArgs a) => Utimes(t, AT_FDCWD, a.A0, a.A1)),
         new(260, "fchownat", "dirfd,path,int,int,hex", static (Task t, in SyscallArgs a) => ChangeOwner(t, (int)a.A0, a.A1, (uint)a.A2, (uint)a.A3, (int)a.A4)),
         new(261, "futimesat", "dirfd,path,ptr", static (Task t, in SyscallArgs a) => Utimes(t, (int)a.A0, a.A1, a.A2)),
@@ -44,7 +44,19 @@ internal static class PathSyscalls
     ];
 
     /// <summary>No file system here keeps extended attributes.</summary>
-    private static long RefuseAttributes(Task t, in SyscallArgs a) => -Errno.EOPNOTSUPP;
+    private static long RefuseAttributes(Task t, in SyscallArgs a)
+    {
+        long r = t.Walk(AT_FDCWD, a.A0, WalkFlags.Follow, out _);
+        return r < 0 ? r : -Errno.EOPNOTSUPP;
+    }
+
+    private static long RefuseLinkAttributes(Task t, in SyscallArgs a)
+    {
+        long r = t.Walk(AT_FDCWD, a.A0, WalkFlags.None, out _);
+        return r < 0 ? r : -Errno.EOPNOTSUPP;
+    }
+
+    private static long RefuseOpenAttributes(Task t, in SyscallArgs a) => t.Files.IsOpen((int)a.A0) ? -Errno.EOPNOTSUPP : -Errno.EBADF;
 
     private static long Access(Task t, int dirfd, ulong address, int mode, int flags)
     {

@@ -191,7 +191,7 @@ internal static class PollSyscalls
     {
         if (count < 0)
             return -Errno.EINVAL;
-        count = Math.Min(count, FdTable.HardLimit);
+        count = Math.Min(count, t.Files.Capacity);
         int words = (count + 63) / 64;
         ulong[][] sets = [new ulong[words], new ulong[words], new ulong[words]];
         ulong[] addresses = [inAddress, outAddress, exceptAddress];

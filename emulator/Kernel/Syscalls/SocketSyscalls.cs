@@ -120,15 +120,17 @@ internal static class SocketSyscalls
     private static long BindTo(Task t, UnixSocket socket, UnixAddress? address)
     {
         Vfs vfs = t.Machine.Vfs;
-        if (socket.Local is not null)
-            return -Errno.EINVAL;
         if (address is null)
         {
+            if (socket.Local is not null)
+                return 0;
             socket.SetLocal(new UnixAddress(vfs.AbstractSockets.AddAutomatic(socket)));
             return 0;
         }
         if (address.IsAbstract)
         {
+            if (socket.Local is not null)
+                return -Errno.EINVAL;
             if (!vfs.AbstractSockets.TryAdd(address.Name, socket))
                 return -Errno.EADDRINUSE;
             socket.SetLocal(address);
@@ -142,6 +144,8 @@ internal static class SocketSyscalls
         r = vfs.CheckPermission(t, at.Directory, W_OK | X_OK);
         if (r < 0)
             return r;
+        if (socket.Local is not null)
+            return -Errno.EINVAL;
         r = at.Directory.Inode.Create(t, at.Directory.Dentry!, at.Last, S_IFSOCK | (S_IRWXUGO & ~(uint)t.Fs.Umask), 0, out Dentry? child);
         if (r < 0)
             return r == -Errno.EEXIST ? -Errno.EADDRINUSE : r;
@@ -167,7 +171,7 @@ internal static class SocketSyscalls
         if (r < 0)
             return r;
         target = path.Inode.Type == S_IFSOCK ? path.Inode.Attachment as UnixSocket : null;
-        return target is null ? -Errno.ECONNREFUSED : 0;
+        return target is null or { IsClosed: true } ? -Errno.ECONNREFUSED : 0;
     }
 
     private static long Connect(Task t, in SyscallArgs a)

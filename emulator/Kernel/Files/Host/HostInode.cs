@@ -135,6 +135,22 @@ internal sealed class HostInode : Inode
         return 0;
     }
 
+    internal override long OpenNameless(Task task, Path directory, uint mode, int flags, out OpenFile? file)
+    {
+        file = null;
+        long fd = _fs.Open(directory.Dentry, "", (flags & O_ACCMODE) | O_TMPFILE, mode & S_IALLUGO);
+        if (fd < 0)
+            return fd;
+        HostFile.Change(_fs, (int)fd, isSymlink: false, new AttributeChange { Mode = mode });
+        HostCalls.StatAt((int)fd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx stat);
+        var inode = new HostInode(_fs, stat);
+        var dentry = new Dentry(_fs, directory.Dentry, $"#{stat.Inode}", inode);
+        dentry.MarkUnlinked();
+        inode.Opened();
+        file = new HostFile(inode, (int)fd, flags) { Path = directory with { Dentry = dentry } };
+        return 0;
+    }
+
     public override long Lookup(Task task, Dentry self, string name, out Dentry? child)
     {
         child = null;

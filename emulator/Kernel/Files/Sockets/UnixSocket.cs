@@ -65,7 +65,7 @@ internal sealed partial class UnixSocket : OpenFile
 
     private int QueuedBytes => Volatile.Read(ref _queuedBytes);
 
-    private bool IsClosed => Volatile.Read(ref _closed);
+    public bool IsClosed => Volatile.Read(ref _closed);
 
     private bool ReceiveShut => Volatile.Read(ref _receiveShut);
 
