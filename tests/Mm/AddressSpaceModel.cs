@@ -52,8 +52,8 @@ internal sealed class ModelPage
         Private = Private is null ? null : new ModelContent { Value = Private.Value },
     };
 
-    /// <summary>Beyond the end of the file: SIGBUS, unless the page was made private before.</summary>
-    public bool IsBeyondEnd => Private is null && Object is not null && Index >= Object.Pages;
+    /// <summary>Beyond the end of the file: SIGBUS.</summary>
+    public bool IsBeyondEnd => Object is not null && Index >= Object.Pages;
 
     public byte Read() => Private?.Value ?? Object?.At(Index).Value ?? 0;
 

@@ -212,6 +212,9 @@ public sealed unsafe class AddressSpacePropertyTests
             (_, ShmemPageCache cache, ModelObject model) = _files[which % 2];
             cache.Truncate(null, (ulong)(r % (FilePages + 1)) << 12);
             model.Truncate(r % (FilePages + 1));
+            // What lies beyond the end goes, copies of private mappings too.
+            foreach (ModelPage page in _processes.SelectMany(p => p.Model.Pages.Values).Where(p => p.Object == model && p.IsBeyondEnd))
+                page.Private = null;
             return null;
         }
 

@@ -131,7 +131,7 @@ public sealed unsafe class TlbShootdownTests
     [CancelAfter(60_000)]
     public void No_vcpu_reads_a_frame_that_munmap_has_given_away(CancellationToken cancel)
     {
-        const int readers = 2, rounds = 500;
+        const int readers = 2, rounds = 200;
         const byte mine = 0x55, poison = 0xAA;
         using var stand = new MemoryStand(readers + 1);
         var mm = stand.Create();

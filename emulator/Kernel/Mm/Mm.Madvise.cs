@@ -175,7 +175,7 @@ public sealed unsafe partial class Mm
                 error = -Errno.ENOMEM;
             else if ((vma.Flags & VmFlags.Locked) != 0 || vma.Cache is null)
                 error = -Errno.EINVAL;
-            else if ((vma.Flags & (VmFlags.Shared | VmFlags.Write)) != (VmFlags.Shared | VmFlags.Write))
+            else if (!MayWriteFile(vma))
                 error = -Errno.EACCES;
             else if (cache is null)
                 error = -Errno.EOPNOTSUPP;

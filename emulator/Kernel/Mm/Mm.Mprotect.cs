@@ -158,9 +158,7 @@ public sealed unsafe partial class Mm
         {
             UnlockWrite();
         }
-        if (result == 0 && !onFault)
-            Populate(task, address, address + length);
-        return result;
+        return result == 0 ? Populate(task, address, address + length, ignoreErrors: false) : result;
     }
 
     private ulong LockedPagesIn(ulong start, ulong end)

@@ -48,7 +48,7 @@ public sealed unsafe partial class Mm
             return MremapTo(task, address, newAddress, oldLength, newLength, flags, out populate);
         if (oldLength >= newLength)
         {
-            long error = oldLength == newLength ? 0 : Unmap(task, address + newLength, address + oldLength);
+            long error = oldLength == newLength ? 0 : MunmapLocked(task, address + newLength, oldLength - newLength);
             return error < 0 ? error : (long)address;
         }
         long refused = CheckResize(task, vma, address, oldLength, newLength, flags);
@@ -97,7 +97,7 @@ public sealed unsafe partial class Mm
         }
         if (oldLength > newLength)
         {
-            long error = Unmap(task, address + newLength, address + oldLength);
+            long error = MunmapLocked(task, address + newLength, oldLength - newLength);
             if (error < 0)
                 return error;
             oldLength = newLength;

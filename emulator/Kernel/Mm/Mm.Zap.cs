@@ -54,10 +54,10 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>
-    /// Unmaps the pages [first, last] of the file that a VMA maps, private copies excepted. Called under the file's
+    /// Unmaps the pages [first, last] of the file that a VMA maps, and private copies if asked. Called under the file's
     /// <see cref="PageCache.MappingsLock"/>, which keeps the VMA and its tables.
     /// </summary>
-    internal void ZapFilePages(Task? task, Vma vma, ulong first, ulong last)
+    internal void ZapFilePages(Task? task, Vma vma, ulong first, ulong last, bool evenCopies)
     {
         ulong vmaLast = vma.PageOffset + vma.Pages - 1;
         first = Math.Max(first, vma.PageOffset);
@@ -66,7 +66,7 @@ public sealed unsafe partial class Mm
             return;
         ulong start = vma.Start + ((first - vma.PageOffset) << Pfn.Shift), end = vma.Start + ((last - vma.PageOffset + 1) << Pfn.Shift);
         var gather = new MmuGather(this, task);
-        if (vma.IsShared)
+        if (vma.IsShared || evenCopies)
             Zap(gather, task, vma, start, end);
         else
             ZapCachePages(gather, task, vma, start, end);

@@ -214,14 +214,17 @@ public abstract unsafe class PageCache
         Size = size;
         if (size < old)
         {
-            RemovePages(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12);
+            RemovePages(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12, evenCopies: true);
             ClearRange(size, (size + 0xFFF) & ~0xFFFUL);
         }
         return 0;
     }
 
-    /// <summary>Takes the pages [first, last] out of the cache and out of every mapping, private copies excepted for holes.</summary>
-    protected void RemovePages(Task? task, ulong first, ulong last)
+    /// <summary>
+    /// Takes the pages [first, last] out of the cache and out of every mapping. Truncation takes the copies of private mappings too, a
+    /// hole does not (unmap_mapping_range, even_cows).
+    /// </summary>
+    protected void RemovePages(Task? task, ulong first, ulong last, bool evenCopies)
     {
         List<Pfn>? removed = null;
         lock (_lock)
@@ -233,7 +236,7 @@ public abstract unsafe class PageCache
                 (removed ??= []).Add(frame);
             }
         }
-        UnmapMappingRange(task, first, last);
+        UnmapMappingRange(task, first, last, evenCopies);
         if (removed is null)
             return;
         foreach (Pfn frame in removed)
@@ -241,14 +244,14 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>Zaps the pages [first, last] from all mappings (mm/memory.c:unmap_mapping_range).</summary>
-    protected void UnmapMappingRange(Task? task, ulong first, ulong last)
+    private void UnmapMappingRange(Task? task, ulong first, ulong last, bool evenCopies)
     {
         if (Mappings.IsEmpty)
             return;
         using (MappingsLock.Enter(task))
         {
             for (Vma? vma = Mappings.First; vma is not null; vma = vma.NextInMapping)
-                vma.Mm.ZapFilePages(task, vma, first, last);
+                vma.Mm.ZapFilePages(task, vma, first, last, evenCopies);
         }
     }
 
@@ -320,5 +323,5 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>Nobody maps or knows the file any more.</summary>
-    protected virtual void Release() => RemovePages(null, 0, ulong.MaxValue >> 12);
+    protected virtual void Release() => RemovePages(null, 0, ulong.MaxValue >> 12, evenCopies: true);
 }

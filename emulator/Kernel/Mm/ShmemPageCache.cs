@@ -88,7 +88,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
         }
         ClearRange(offset, firstWhole);
         if (lastWhole > firstWhole)
-            RemovePages(task, firstWhole >> 12, (lastWhole >> 12) - 1);
+            RemovePages(task, firstWhole >> 12, (lastWhole >> 12) - 1, evenCopies: false);
         ClearRange(lastWhole, end);
         return 0;
     }
