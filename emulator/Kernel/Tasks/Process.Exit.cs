@@ -45,7 +45,9 @@ public sealed partial class Process
                     groupsToCheck.Add(child.ProcessGroup);
             }
             Children.Clear();
-            groupsToCheck.Add(ProcessGroup);
+            // The own group becomes an orphan only if this process was what tied it to its session (kernel/exit.c:kill_orphaned_pgrp).
+            if (Parent is { } parent && parent.ProcessGroup != ProcessGroup && parent.Session == Session)
+                groupsToCheck.Add(ProcessGroup);
         }
         foreach (Process child in orphans)
         {
