@@ -8,6 +8,7 @@ namespace Emulator.Hardware;
 public sealed class Platform : IDisposable
 {
     private readonly Vcpu[] _vcpus;
+    private int _stoppingOthers;
 
     /// <param name="memory">The platform's from now on: disposed with it.</param>
     /// <param name="vcpus">1 to <see cref="VcpuMask.MaxVcpus"/>.</param>
@@ -35,8 +36,8 @@ public sealed class Platform : IDisposable
     public InterProcessor InterProcessor { get; }
     public CodeFrames CodeFrames { get; }
     public CpuFeatures Features { get; }
-    /// <summary>Held while <see cref="StoppedOthers"/> acts.</summary>
-    internal Lock StoppedGate { get; } = new();
+    /// <summary>Not zero while some vCPU stops the others (<see cref="StoppedOthers"/>).</summary>
+    internal ref int StoppingOthers => ref _stoppingOthers;
     internal HostCode HostCode { get; }
     internal BlockCache Blocks { get; } = new();
 

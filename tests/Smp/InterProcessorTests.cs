@@ -168,7 +168,7 @@ internal sealed unsafe class InterProcessorTests
     [CancelAfter(120_000)]
     public void What_is_done_while_others_stand_still_is_atomic_and_ends_with_several_senders(int vcpus, int threads, CancellationToken cancel)
     {
-        const int rounds = 300;
+        const int rounds = 1000;
         using var platform = Create(vcpus);
         int[] cell = [0];
         Threads.RunAll(cancel, [.. Enumerable.Range(0, threads).Select(number => (Action)(() =>

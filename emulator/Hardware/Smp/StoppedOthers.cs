@@ -2,14 +2,14 @@ namespace Emulator.Hardware.Smp;
 
 /// <summary>
 /// Something done while every other vCPU stands still: a locked access that no instruction of the host covers. Each vCPU arrives through an
-/// interrupt and waits; the last to arrive acts for the sender. Several senders at once are fine, because arriving at one's call needs no other to end.
+/// interrupt and waits; the last to arrive acts for the sender. Several senders take turns.
 /// </summary>
 internal abstract class StoppedOthers : IpiRequest
 {
     private int _sender, _missing;
     private volatile bool _done;
 
-    /// <summary>Runs once, on any thread; two senders' acts exclude each other.</summary>
+    /// <summary>Runs once, on any thread; no two senders' acts at the same time.</summary>
     protected abstract void Act();
 
     /// <param name="self">The vCPU that the calling thread holds.</param>
@@ -25,16 +25,22 @@ internal abstract class StoppedOthers : IpiRequest
         _missing = platform.Vcpus.Count - 1;
         VcpuMask others = platform.AllVcpus;
         others.Remove(self.Id);
+        // One at a time: two vCPUs that got two such requests in different order would each wait in one for the other.
+        var spin = default(SpinWait);
+        while (Interlocked.CompareExchange(ref platform.StoppingOthers, 1, 0) != 0)
+        {
+            self.ServeRequests();
+            spin.SpinOnce(sleep1Threshold: -1);
+        }
         platform.InterProcessor.Call(self, others, this);
+        Volatile.Write(ref platform.StoppingOthers, 0);
     }
 
     public override void Serve(Vcpu target)
     {
         if (Interlocked.Decrement(ref _missing) == 0)
         {
-            // Senders that address each other may both have everybody's arrival.
-            lock (target.Platform.StoppedGate)
-                Act();
+            Act();
             _done = true;
         }
         // A vCPU that nobody runs is served by the sender's own thread and stands still anyway.
