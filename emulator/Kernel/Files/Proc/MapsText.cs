@@ -11,13 +11,13 @@ internal static class MapsText
     /// <summary>Where names begin on a line.</summary>
     private const int NameColumn = 73;
 
-    private readonly record struct Row(ulong Start, ulong End, VmFlags Flags, ulong Offset, OpenFile? File, string? Name, long Resident);
+    private readonly record struct Row(ulong Start, ulong End, VmFlags Flags, ulong Offset, OpenFile? File, string? Name, VmaUsage Usage);
 
     public static string Format(Task reader, Mm mm, bool details)
     {
         if (!mm.TryGet())
             return "";
-        List<Row> rows = Collect(reader, mm);
+        List<Row> rows = Collect(reader, mm, details);
         var text = new StringBuilder();
         foreach (Row row in rows)
         {
@@ -27,17 +27,20 @@ internal static class MapsText
                 AppendDetails(text, row);
         }
         mm.Put(reader);
+        // The page of the oldest virtual system calls lies in the kernel's half.
+        text.Append("ffffffffff600000-ffffffffff601000 r-xp 00000000 00:00 0                  [vsyscall]\n");
         return text.ToString();
     }
 
     /// <summary>A copy of the list, so that names are made without the mmap lock.</summary>
-    private static List<Row> Collect(Task reader, Mm mm)
+    private static List<Row> Collect(Task reader, Mm mm, bool details)
     {
         var rows = new List<Row>();
         using (mm.MmapLock.EnterRead(reader))
         {
             for (Vma? v = mm.Vmas.First; v is not null; v = mm.Vmas.Next(v))
-                rows.Add(new Row(v.Start, v.End, v.Flags, v.IsAnonymous ? 0 : v.PageOffset << 12, v.File?.Get(), v.Name, 0));
+                rows.Add(new Row(v.Start, v.End, v.Flags, v.IsAnonymous ? 0 : v.PageOffset << 12, v.File?.Get(), v.Name,
+                    details ? mm.UsageOf(reader, v) : default));
         }
         return rows;
     }
@@ -72,11 +75,66 @@ internal static class MapsText
 
     private static void AppendDetails(StringBuilder text, Row row)
     {
-        ulong size = (row.End - row.Start) >> 10;
-        text.Append(CultureInfo.InvariantCulture, $"Size:           {size,8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n");
-        text.Append(CultureInfo.InvariantCulture, $"Rss:            {row.Resident * 4,8} kB\nPss:            {row.Resident * 4,8} kB\nVmFlags: ");
-        text.Append((row.Flags & VmFlags.Read) != 0 ? "rd " : "").Append((row.Flags & VmFlags.Write) != 0 ? "wr " : "").Append((row.Flags & VmFlags.Exec) != 0 ? "ex " : "");
+        AppendSize(text, "Size:", row.End - row.Start);
+        AppendSize(text, "KernelPageSize:", 4096);
+        AppendSize(text, "MMUPageSize:", 4096);
+        AppendUsage(text, row.Usage, (row.Flags & VmFlags.Locked) != 0);
+        text.Append("THPeligible:           0\nVmFlags: ");
+        foreach ((VmFlags flag, string name) in FlagNames)
+        {
+            if ((row.Flags & flag) != 0)
+                text.Append(name).Append(' ');
+        }
         text.Append('\n');
+    }
+
+    private static void AppendUsage(StringBuilder text, in VmaUsage usage, bool locked)
+    {
+        AppendSize(text, "Rss:", usage.Resident);
+        AppendSize(text, "Pss:", usage.Proportional);
+        AppendSize(text, "Shared_Clean:", usage.SharedClean);
+        AppendSize(text, "Shared_Dirty:", usage.SharedDirty);
+        AppendSize(text, "Private_Clean:", usage.PrivateClean);
+        AppendSize(text, "Private_Dirty:", usage.PrivateDirty);
+        AppendSize(text, "Referenced:", usage.Referenced);
+        AppendSize(text, "Anonymous:", usage.Anonymous);
+        AppendSize(text, "AnonHugePages:", 0);
+        AppendSize(text, "Swap:", 0);
+        AppendSize(text, "Locked:", locked ? usage.Proportional : 0);
+    }
+
+    private static void AppendSize(StringBuilder text, string name, ulong bytes) =>
+        text.Append(CultureInfo.InvariantCulture, $"{name,-16}{bytes >> 10,8} kB\n");
+
+    /// <summary>show_smap_vma_flags.</summary>
+    private static readonly (VmFlags Flag, string Name)[] FlagNames =
+    [
+        (VmFlags.Read, "rd"), (VmFlags.Write, "wr"), (VmFlags.Exec, "ex"), (VmFlags.Shared, "sh"), (VmFlags.MayRead, "mr"), (VmFlags.MayWrite, "mw"),
+        (VmFlags.MayExec, "me"), (VmFlags.MayShare, "ms"), (VmFlags.GrowsDown, "gd"), (VmFlags.Locked, "lo"), (VmFlags.SequentialRead, "sr"),
+        (VmFlags.RandomRead, "rr"), (VmFlags.DontCopy, "dc"), (VmFlags.DontExpand, "de"), (VmFlags.NoReserve, "nr"), (VmFlags.WipeOnFork, "wf"),
+        (VmFlags.DontDump, "dd"), (VmFlags.HugePage, "hg"), (VmFlags.NoHugePage, "nh"), (VmFlags.Mergeable, "mg"),
+    ];
+
+    /// <summary>/proc/PID/smaps_rollup: the sum over all VMAs.</summary>
+    public static string Rollup(Task reader, Mm mm)
+    {
+        if (!mm.TryGet())
+            return "";
+        var total = default(VmaUsage);
+        List<Row> rows = Collect(reader, mm, details: true);
+        foreach (Row row in rows)
+        {
+            total.Add(row.Usage);
+            row.File?.Put();
+        }
+        mm.Put(reader);
+        if (rows.Count == 0)
+            return "";
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"{rows[0].Start:x8}-{rows[^1].End:x8} ---p 00000000 00:00 0 ");
+        text.Append(' ', Math.Max(0, NameColumn - text.Length)).Append("[rollup]\n");
+        AppendUsage(text, total, locked: false);
+        return text.ToString();
     }
 }
 

@@ -54,6 +54,7 @@ internal sealed class ProcessFiles
             Text("status", _ => new ProcessStatus(_process, _thread).Status()),
             Text("maps", t => _thread?.Mm is { } mm ? MapsText.Format(t, mm, details: false) : ""),
             Text("smaps", t => _thread?.Mm is { } mm ? MapsText.Format(t, mm, details: true) : ""),
+            Text("smaps_rollup", t => _thread?.Mm is { } mm ? MapsText.Rollup(t, mm) : ""),
             Text("limits", _ => Limits()),
             Text("mounts", t => MountsText.Mounts(t)),
             Text("mountinfo", t => MountsText.MountInfo(t)),
