@@ -25,13 +25,11 @@ internal sealed unsafe class HostCode : IDisposable
         0xC3,                         // ret
     ];
 
-    /// <summary><c>void exchange(uint* load, uint* save)</c>: stores the host's MXCSR and loads another.</summary>
-    private static ReadOnlySpan<byte> ExchangeMxcsrCode =>
-    [
-        0x0F, 0xAE, 0x1E, // stmxcsr [rsi]
-        0x0F, 0xAE, 0x17, // ldmxcsr [rdi]
-        0xC3,             // ret
-    ];
+    /// <summary><c>void load(uint* mxcsr)</c>.</summary>
+    private static ReadOnlySpan<byte> LoadMxcsrCode => [0x0F, 0xAE, 0x17, 0xC3]; // ldmxcsr [rdi]; ret
+
+    /// <summary><c>void store(uint* mxcsr)</c>.</summary>
+    private static ReadOnlySpan<byte> StoreMxcsrCode => [0x0F, 0xAE, 0x1F, 0xC3]; // stmxcsr [rdi]; ret
 
     private readonly List<(nint Address, nuint Bytes)> _pages = [];
 
@@ -40,14 +38,16 @@ internal sealed unsafe class HostCode : IDisposable
         if (!IsSupported)
             return;
         WideExchange = Add(WideExchangeCode);
-        ExchangeMxcsr = Add(ExchangeMxcsrCode);
+        LoadMxcsr = Add(LoadMxcsrCode);
+        StoreMxcsr = Add(StoreMxcsrCode);
     }
 
     /// <summary>Whether the host executes x86-64 code called by the System V convention.</summary>
     public static bool IsSupported => RuntimeInformation.ProcessArchitecture == Architecture.X64 && !OperatingSystem.IsWindows();
 
     public void* WideExchange { get; }
-    public void* ExchangeMxcsr { get; }
+    public void* LoadMxcsr { get; }
+    public void* StoreMxcsr { get; }
 
     /// <summary>Makes code callable; it lives as long as the platform.</summary>
     public void* Add(ReadOnlySpan<byte> code)

@@ -116,8 +116,8 @@ public unsafe struct VcpuState
 
     /// <summary>Machine code for CMPXCHG16B on hosts that have it, else null.</summary>
     public void* WideExchange;
-    /// <summary>Machine code that exchanges the host's MXCSR on hosts that have one, else null.</summary>
-    public void* ExchangeMxcsr;
+    /// <summary>Machine code that loads and stores the host's MXCSR on hosts that have one, else null.</summary>
+    public void* LoadMxcsr, StoreMxcsr;
 
     /// <summary>Handle of the managed <see cref="Smp.Vcpu"/>, for slow paths.</summary>
     public nint Self;

@@ -57,7 +57,8 @@ public sealed unsafe partial class Vcpu : IDisposable
         Mmu.Configure(State, PagingControls.Linux);
         State->CodeEpoch = long.MaxValue;
         State->WideExchange = platform.HostCode.WideExchange;
-        State->ExchangeMxcsr = platform.HostCode.ExchangeMxcsr;
+        State->LoadMxcsr = platform.HostCode.LoadMxcsr;
+        State->StoreMxcsr = platform.HostCode.StoreMxcsr;
         _interpreter = new Interpreter(this, platform);
     }
 

@@ -12,7 +12,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 internal static unsafe class CheckedFloat
 {
     // Behind the part of the scratch memory that holds an operand which crosses a page.
-    private const int First = 48, Second = 64, ResultAt = 80, Control = 96, Saved = 100;
+    private const int First = 48, Second = 64, ResultAt = 80, Control = 96;
 
     /// <summary>Where <see cref="Run{TFloat,TIn,TOut}(VcpuState*,TIn*,TIn*)"/> leaves the result.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -24,12 +24,13 @@ internal static unsafe class CheckedFloat
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
         => Run<TFloat, TIn, TOut>(c, a, b, c->Registers.Mxcsr, ~0u);
 
-    /// <param name="control">The MXCSR to execute under; its masks and flags do not matter.</param>
+    /// <param name="control">The MXCSR to execute under; its masks and flags are replaced.</param>
     /// <param name="reported">The flags that the instruction reports.</param>
     public static bool Run<TFloat, TIn, TOut>(VcpuState* c, TIn* a, TIn* b, uint control, uint reported)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
     {
         TIn first = *a, second = *b;
+        control = (control & ~Mxcsr.Flags) | Preset(c, reported);
         uint raised = Execute<TFloat, TIn, TOut>(c, first, second, control) & reported;
         if (TFloat.PassesFirstNan && typeof(TIn) == typeof(TOut))
             *(TIn*)Result(c) = Ieee.FirstNan(first, *(TIn*)Result(c));
@@ -48,7 +49,14 @@ internal static unsafe class CheckedFloat
         return false;
     }
 
-    /// <summary>Leaves the result in the scratch memory and returns the flags raised.</summary>
+    /// <summary>
+    /// The flags to execute with: those whose raising would say nothing new. Processors take hundreds of cycles whenever a flag changes, by an
+    /// operation or a load of MXCSR, so no flag is cleared only to be raised again.
+    /// </summary>
+    private static uint Preset(VcpuState* c, uint reported)
+        => (c->Registers.Mxcsr & (c->Registers.Mxcsr >> Mxcsr.MaskShift) & Mxcsr.Flags) | (~reported & Mxcsr.Flags);
+
+    /// <summary>Leaves the result in the scratch memory and returns the flags raised, with those that were set in <paramref name="control"/>.</summary>
     private static uint Execute<TFloat, TIn, TOut>(VcpuState* c, TIn a, TIn b, uint control)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
     {
@@ -58,15 +66,26 @@ internal static unsafe class CheckedFloat
             control &= ~Mxcsr.FlushToZero;
         *(TIn*)(c->Bounce + First) = a;
         *(TIn*)(c->Bounce + Second) = b;
-        *(uint*)(c->Bounce + Control) = (control & ~Mxcsr.Flags) | Mxcsr.Masks;
         uint raised;
-        if (c->ExchangeMxcsr != null)
+        if (c->LoadMxcsr != null)
         {
             // The operation is inlined: nothing is compiled, which raises flags of its own, while the guest's control is loaded.
-            Exchange(c, Control, Saved);
+            uint* mxcsr = (uint*)(c->Bounce + Control);
+            Call(c->StoreMxcsr, mxcsr);
+            if (*mxcsr != (control | Mxcsr.Masks))
+            {
+                *mxcsr = control | Mxcsr.Masks;
+                Call(c->LoadMxcsr, mxcsr);
+            }
             *(TOut*)Result(c) = TFloat.Run(*(TIn*)(c->Bounce + First), *(TIn*)(c->Bounce + Second));
-            Exchange(c, Saved, Control);
-            raised = *(uint*)(c->Bounce + Control) & Mxcsr.Flags;
+            Call(c->StoreMxcsr, mxcsr);
+            raised = *mxcsr & Mxcsr.Flags;
+            // The host gets its own control back, with the flags as they are: nobody reads them.
+            if (*mxcsr != (Mxcsr.Masks | raised))
+            {
+                *mxcsr = Mxcsr.Masks | raised;
+                Call(c->LoadMxcsr, mxcsr);
+            }
         }
         else
         {
@@ -79,8 +98,7 @@ internal static unsafe class CheckedFloat
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Exchange(VcpuState* c, int load, int save)
-        => ((delegate* unmanaged[SuppressGCTransition]<byte*, byte*, void>)c->ExchangeMxcsr)(c->Bounce + load, c->Bounce + save);
+    private static void Call(void* code, uint* mxcsr) => ((delegate* unmanaged[SuppressGCTransition]<uint*, void>)code)(mxcsr);
 
     /// <summary>For hosts whose flags cannot be read: right for ordinary numbers; rounding is to nearest (LIMITS.md).</summary>
     private static uint Estimate<TFloat, TIn, TOut>(TIn a, TIn b, TOut result)
