@@ -15,8 +15,8 @@ public static class GuestPrograms
     /// <summary>Guests whose threads or processes make the number of vCPUs matter.</summary>
     public static IReadOnlyList<GuestRun> Concurrent { get; } =
     [
-        Guest("threads", "2"), Guest("threads", "6"), Guest("futex"), Guest("atomics", "4", "150"), Guest("litmus", "1000"),
-        Guest("signals"), Guest("fork", "60"), Guest("pipes"), Guest("exec"), Guest("selfmod", "60"), Guest("tlb", "4", "60"),
+        Guest("threads", "2"), Guest("threads", "6"), Guest("futex"), Guest("atomics", "4", "2000"), Guest("litmus", "20000"),
+        Guest("signals"), Guest("fork", "60"), Guest("pipes"), Guest("exec"), Guest("selfmod", "100"), Guest("tlb", "4", "200"),
         Guest("polling"), Guest("sockets"), Guest("process"), Guest("sysv"), Guest("time"),
     ];
 
