@@ -119,6 +119,24 @@ static void check_limits(void)
     passed("limits and errors");
 }
 
+// A pipe opened anew through /proc does not wait for its other side, as a named one does.
+static void check_reopened(void)
+{
+    int ends[2];
+    sys(pipe2, ends, 0);
+    char path[32], text[8] = { 0 };
+    format_into(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    sys(write, ends[1], "left", 4);
+    sys(close, ends[1]);
+    int again = (int)sys(open, path, O_RDONLY);
+    CHECK_EQ(sys(read, again, text, 7), 4);
+    CHECK_TEXT(text, "left");
+    CHECK_EQ(sys(read, again, text, 7), 0);
+    sys(close, ends[0]);
+    sys(close, again);
+    passed("reopened");
+}
+
 static void check_vectors(void)
 {
     int ends[2];
@@ -145,5 +163,6 @@ int main(int argc, char **argv, char **envp)
     check_ring();
     check_limits();
     check_vectors();
+    check_reopened();
     return report();
 }

@@ -23,6 +23,7 @@ public sealed class Pipe
     private int _writers;
     private int _readersEver;
     private int _writersEver;
+    private bool _unnamed;
 
     /// <summary>Woken at every change that a reader, a writer or a poller may wait for.</summary>
     internal WaitQueue Changed => _changed;
@@ -41,7 +42,7 @@ public sealed class Pipe
     internal static (OpenFile Reader, OpenFile Writer) Create(Task task, int flags)
     {
         AnonymousFilesystem fs = task.Machine.Vfs.Pipes;
-        var pipe = new Pipe();
+        var pipe = new Pipe { _unnamed = true };
         var inode = new MemoryInode(fs, S_IFIFO | 0x180, task.Credentials.EffectiveUid, task.Credentials.EffectiveGid);
         inode.Attach(pipe);
         Path path = fs.Add(inode, $"pipe:[{inode.Number}]");
@@ -49,17 +50,20 @@ public sealed class Pipe
         return (pipe.OpenEnd(path, O_RDONLY | flags), pipe.OpenEnd(path, O_WRONLY | flags));
     }
 
-    /// <summary>open(2) of a FIFO: each side waits for the other (fs/pipe.c:fifo_open).</summary>
+    /// <summary>
+    /// open(2) of a FIFO: each side waits for the other. Of a pipe, through /proc/PID/fd, it does not: the other side may have written and gone
+    /// (fs/pipe.c:fifo_open).
+    /// </summary>
     internal long OpenNamed(Task task, Path path, int flags, out OpenFile? file)
     {
         file = null;
         bool read = CanRead(flags), write = CanWrite(flags), nonBlocking = (flags & O_NONBLOCK) != 0;
-        if (write && !read && nonBlocking && Readers == 0)
+        if (write && !read && nonBlocking && Readers == 0 && !_unnamed)
             return -Errno.ENXIO;
         int readersBefore = Volatile.Read(ref _readersEver), writersBefore = Volatile.Read(ref _writersEver);
         file = OpenEnd(path, flags);
         _changed.WakeAll();
-        if (nonBlocking || (read && write) || (read ? Writers > 0 : Readers > 0))
+        if (nonBlocking || _unnamed || (read && write) || (read ? Writers > 0 : Readers > 0))
             return 0;
         WaitResult r = _changed.Wait(task, (Self: this, read, readersBefore, writersBefore), static s =>
             s.read ? Volatile.Read(ref s.Self._writersEver) != s.writersBefore : Volatile.Read(ref s.Self._readersEver) != s.readersBefore);
