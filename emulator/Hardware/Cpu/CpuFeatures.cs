@@ -26,5 +26,5 @@ public enum CpuFeatures : ulong
     /// <summary>x86-64-v2 of the psABI.</summary>
     V2 = V1 | Sse3 | Ssse3 | Sse41 | Sse42 | Popcnt | Cx16 | LahfSahf,
     /// <summary>All that is implemented.</summary>
-    Max = V2 | Movbe | Bmi1 | Bmi2 | Lzcnt | Adx | Fsgsbase,
+    Max = V2 | Movbe | Bmi1 | Bmi2 | Lzcnt | Adx | Fsgsbase | Xsave,
 }

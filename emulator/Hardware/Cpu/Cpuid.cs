@@ -43,7 +43,8 @@ internal static unsafe class Cpuid
                 return (0, Bit(CpuFeatures.Fsgsbase, 0) | Bit(CpuFeatures.Bmi1, 3) | 1u << 6 | Bit(CpuFeatures.Bmi2, 8) | 1u << 9 | 1u << 13
                     | Bit(CpuFeatures.Adx, 19), 0, 0);
             case 0xD when f.HasFlag(CpuFeatures.Xsave):
-                return subleaf switch { 0 => (XCr0, 576, 576, 0), _ => (0, 0, 0, 0) };
+                // Subleaf 1: XSAVEOPT and XSAVEC.
+                return subleaf switch { 0 => (XCr0, 576, 576, 0), 1 => (3, 576, 0, 0), _ => (0, 0, 0, 0) };
             case 0x80000000:
                 return (MaxExtendedLeaf, 0, 0, 0);
             case 0x80000001:

@@ -43,7 +43,7 @@ public static unsafe class FxsaveImage
     }
 
     /// <param name="wide">FXSAVE64: the instruction and operand pointers have 64 bits.</param>
-    private static void Store(VcpuRegisters* r, byte* image, bool wide)
+    internal static void Store(VcpuRegisters* r, byte* image, bool wide)
     {
         X87State* s = &r->X87;
         Unsafe.InitBlockUnaligned(image, 0, RegistersOffset);
@@ -66,7 +66,7 @@ public static unsafe class FxsaveImage
             Unsafe.CopyBlockUnaligned(image + VectorsOffset + (i * 16), r->Vectors + (i * VcpuRegisters.VectorSlot), 16);
     }
 
-    private static bool Load(VcpuRegisters* r, byte* image, bool wide)
+    internal static bool Load(VcpuRegisters* r, byte* image, bool wide)
     {
         uint mxcsr = *(uint*)(image + 24);
         if ((mxcsr & ~MxcsrMask) != 0)

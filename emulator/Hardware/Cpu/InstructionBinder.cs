@@ -34,6 +34,7 @@ internal static unsafe class InstructionBinder
         if (handler == null) handler = Integer.Strings.Bind(ref b);
         if (handler == null) handler = Integer.Bmi.Bind(ref b);
         if (handler == null) handler = Integer.SystemInstructions.Bind(ref b);
+        if (handler == null) handler = ExtendedState.Bind(ref b);
         if (handler == null) handler = Simd.VectorMoves.Bind(ref b);
         if (handler == null) handler = Simd.ElementMoves.Bind(ref b);
         if (handler == null) handler = Simd.PackedArithmetic.Bind(ref b);
@@ -70,6 +71,7 @@ internal static unsafe class InstructionBinder
                 CpuidFeature.LZCNT => CpuFeatures.Lzcnt,
                 CpuidFeature.ADX => CpuFeatures.Adx,
                 CpuidFeature.RDTSCP => CpuFeatures.Rdtscp,
+                CpuidFeature.XSAVE or CpuidFeature.XSAVEC or CpuidFeature.XSAVEOPT => CpuFeatures.Xsave,
                 CpuidFeature.FSGSBASE => CpuFeatures.Fsgsbase,
                 _ => CpuFeatures.None,
             };
