@@ -32,9 +32,15 @@ internal static class CrashRenderer
 
     private static string Title(CrashReport crash) => crash.Unsupported
         ? "unsupported instruction: valid, but not implemented by the emulator; not an error in your program"
+        : IsOutOfMemory(crash) ? "guest memory exhausted: the machine has no frame left for this page"
         : crash.Vector >= 0 ? $"guest crash: {Vectors(crash.Vector)}" : $"guest killed by {Signals.Name(crash.Signal)}";
 
-    private static string Advice(CrashReport crash) => crash.Unsupported
+    /// <summary>A page fault that ends in SIGKILL is one that found no memory (mm/memory.c, VM_FAULT_OOM).</summary>
+    private static bool IsOutOfMemory(CrashReport crash) => crash.Vector == 14 && crash.Signal == Kernel.Tasks.Signal.SIGKILL;
+
+    private static string Advice(CrashReport crash) => IsOutOfMemory(crash)
+        ? "help: give the machine more with --memory SIZE; it costs the host only what the guest touches"
+        : crash.Unsupported
         ? "help: build the program for x86-64-v2 (-march=x86-64-v2), or report the instruction with the line above"
         : "help: the program did this itself; --strace shows its last system calls, -q hides this report";
 

@@ -36,6 +36,7 @@ public sealed unsafe class PageAllocator : IDisposable
         Array.Fill(_freeLists, NoFrame);
         // Frame 0 is never handed out, so that an all-zero entry can never be mistaken for a mapping of it.
         _bottom = 1;
+        _used = 1;
         Zero = AllocateReserved();
     }
 
@@ -62,6 +63,9 @@ public sealed unsafe class PageAllocator : IDisposable
 
     internal static void ClearFlags(ref Page page, PageFlags flags) =>
         Interlocked.And(ref Unsafe.As<PageFlags, uint>(ref page.Flags), ~(uint)flags);
+
+    /// <summary>Frames that data written to files leaves to programs: a full tmpfs must not take the machine's last one.</summary>
+    public long ReserveFrames => (long)_memory.FrameCount / 16;
 
     public long FreeFrames => (long)_memory.FrameCount - UsedFrames;
 

@@ -189,7 +189,8 @@ public abstract unsafe class PageCache
 
     private bool GetForWrite(ulong offset, int length, out Pfn frame) =>
         TryGetPage(offset >> 12, create: false, out frame)
-        || Create(offset >> 12, zero: length == 4096 || (offset & ~0xFFFUL) >= Size, out frame);
+        || (Pages.FreeFrames > Pages.ReserveFrames
+            && Create(offset >> 12, zero: length == 4096 || (offset & ~0xFFFUL) >= Size, out frame));
 
     private void GrowTo(ulong size)
     {

@@ -101,7 +101,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
             return -Errno.EFBIG;
         if (!keepSize && end > Size && (_seals & Seals.Grow) != 0)
             return -Errno.EPERM;
-        if ((length >> 12) > (ulong)Pages.FreeFrames)
+        if ((length >> 12) > (ulong)Math.Max(0, Pages.FreeFrames - Pages.ReserveFrames))
             return -Errno.ENOSPC;
         for (ulong index = offset >> 12; index < (end + 0xFFF) >> 12; index++)
         {

@@ -49,7 +49,7 @@ internal static unsafe class Exceptions
     {
         FaultOutcome.Forbidden => new SignalInfo(Signal.SIGSEGV, SignalInfo.SEGV_ACCERR) { Address = address },
         FaultOutcome.BusError => new SignalInfo(Signal.SIGBUS, SignalInfo.BUS_ADRERR) { Address = address },
-        FaultOutcome.OutOfMemory => new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL),
+        FaultOutcome.OutOfMemory => new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL) { Address = address },
         _ => new SignalInfo(Signal.SIGSEGV, SignalInfo.SEGV_MAPERR) { Address = address },
     };
 
