@@ -35,7 +35,15 @@ internal sealed class SiliconPair : IDisposable
                 generator.Fill(form, ref cases[i]);
             while (UndefinedResults.IsResult(form.Instruction, in cases[i].State));
         }
-        host.Run(cases.AsSpan(0, count));
+        try
+        {
+            host.Run(cases.AsSpan(0, count));
+        }
+        catch (InvalidOperationException e)
+        {
+            ref var reached = ref cases[Math.Clamp(host.Reached, 0, count - 1)].State;
+            throw new InvalidOperationException($"{e.Message}: {form} from {Comparison.Describe(ref reached)}{Comparison.DescribeOperand(ref reached, form.Instruction)}", e);
+        }
 
         var code = cases[0].CodeBytes;
         var failed = 0;

@@ -219,7 +219,7 @@ internal static unsafe class Bits
     }
 
     [MethodImpl(Chain.Hot)]
-    private static nint Swap<T>(VcpuState* c, Op* op) where T : unmanaged
+    private static nint Swap<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
         // A 16-bit BSWAP is undefined; processors give 0.
         if (sizeof(T) == 2)
@@ -243,15 +243,15 @@ internal static unsafe class Bits
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T Reversed<T>(T value) where T : unmanaged => sizeof(T) switch
+    private static T Reversed<T>(T value) where T : unmanaged, IBinaryInteger<T> => sizeof(T) switch
     {
-        2 => Unsafe.BitCast<ushort, T>(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(Unsafe.BitCast<T, ushort>(value))),
-        4 => Unsafe.BitCast<uint, T>(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(Unsafe.BitCast<T, uint>(value))),
-        _ => Unsafe.BitCast<ulong, T>(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(Unsafe.BitCast<T, ulong>(value))),
+        2 => T.CreateTruncating(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(ushort.CreateTruncating(value))),
+        4 => T.CreateTruncating(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(uint.CreateTruncating(value))),
+        _ => T.CreateTruncating(System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(ulong.CreateTruncating(value))),
     };
 
     [MethodImpl(Chain.Hot)]
-    private static nint LoadSwapped<T>(VcpuState* c, Op* op) where T : unmanaged
+    private static nint LoadSwapped<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {
         T* source = Access.Read<T>(c, AnyAddress.Of(c, op));
         if (source == null)
@@ -261,7 +261,7 @@ internal static unsafe class Bits
     }
 
     [MethodImpl(Chain.Hot)]
-    private static nint StoreSwapped<T>(VcpuState* c, Op* op) where T : unmanaged
+    private static nint StoreSwapped<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
         => Access.Write(c, AnyAddress.Of(c, op), Reversed(Reg.Read<T>(c, op->Src))) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
 
     private static Handler Crc(ref Binding b)

@@ -218,11 +218,18 @@ internal static unsafe class Bmi
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
             return Chain.Fault(c, op);
+        MultiplyWide(c, op, source);
+        return op[1].Fn(c, op + 1);
+    }
+
+    // Out of line: a 128-bit product lives on the stack, which would forbid the handler's tail call.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void MultiplyWide<T>(VcpuState* c, Op* op, T* source) where T : unmanaged, IBinaryInteger<T>
+    {
         UInt128 product = UInt128.CreateTruncating(*source) * UInt128.CreateTruncating(Reg.Read<T>(c, VcpuRegisters.Rdx * 8));
         // The low half first: with equal destinations the high half stays (SDM vol. 2, MULX).
         Reg.Write(c, op->Aux, T.CreateTruncating(product));
         Reg.Write(c, op->Dst, T.CreateTruncating(product >> (sizeof(T) * 8)));
-        return op[1].Fn(c, op + 1);
     }
 
     private static Handler AddCarry(ref Binding b, ulong flag)
