@@ -66,10 +66,10 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         return Encode(instruction, illegalLock);
     }
 
-    /// <summary>An address that no register decides is aligned for locked instructions, which are slow across cache lines (see <see cref="StateGenerator"/>).</summary>
+    /// <summary>An address that no base register decides is aligned for locked instructions, which may not cross cache lines (see <see cref="StateGenerator"/>).</summary>
     private static void AlignFixedAddress(ref Instruction instruction)
     {
-        if (instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP or Register.EIP)
+        if (instruction.MemoryBase is Register.None or Register.RIP or Register.EIP)
             instruction.MemoryDisplacement64 &= ~15UL;
     }
 

@@ -31,9 +31,10 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
     public void FillMemory(in Instruction instruction, Span<byte> pages)
     {
         var kind = KindOf(instruction);
-        for (var at = 0; at < pages.Length; at += 32)
+        var first = pages[..PageSize];
+        for (var at = 0; at < first.Length; at += 32)
         {
-            var chunk = pages.Slice(at, 32);
+            var chunk = first.Slice(at, 32);
             if (random.Chance(8))
             {
                 // Pointers for RET, POP, CALL and JMP.
@@ -44,6 +45,13 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
             {
                 EdgeValues.Fill(random, KindLike(kind), chunk);
             }
+        }
+        // The other pages hold the same values elsewhere, so that no two pages are equal and none costs time.
+        for (var page = 1; page < DataPages; page++)
+        {
+            var shift = page * 0x1F0;
+            first[shift..].CopyTo(pages[(page * PageSize)..]);
+            first[..shift].CopyTo(pages[((page + 1) * PageSize - shift)..]);
         }
     }
 
@@ -186,9 +194,10 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         {
             var size = memory.MemorySize.GetSize();
             var target = Pointers.Pick(random, size);
-            // Linux makes a task that locks across cache lines wait 10 ms each time (arch/x86/kernel/cpu/bus_lock.c), so that is tried rarely.
-            if (IsLocked(instruction) && random.Below(500) != 0)
-                target &= ~15UL;
+            // Locks across cache lines are left out: Linux makes the task wait each time (arch/x86/kernel/cpu/bus_lock.c), and some
+            // hypervisors never get past one that faults.
+            if (IsLocked(instruction))
+                target = (target & ~63UL) + (random.Chance(80) ? (ulong)random.Below(4) * 16 : (ulong)random.Below(64 - size + 1));
             if (memory.Segment == Register.FS)
                 target -= Pointers.FsBase;
             else if (memory.Segment == Register.GS)
