@@ -31,9 +31,13 @@ internal sealed class SiliconPair : IDisposable
         pristine.CopyTo(host.Pristine);
         for (var i = 0; i < count; i++)
         {
+            var attempts = 0;
             do
                 generator.Fill(form, ref cases[i]);
-            while (UndefinedResults.IsResult(form.Instruction, in cases[i].State));
+            while (UndefinedResults.IsResult(form.Instruction, in cases[i].State) && ++attempts < 100);
+            // An immediate may make it undefined in every state.
+            if (attempts == 100)
+                return 0;
         }
         try
         {

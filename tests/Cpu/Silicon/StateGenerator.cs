@@ -153,10 +153,7 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
                     state.Gpr[0] &= random.Chance(50) ? ~0xFF00UL : ulong.MaxValue;
                 }
                 break;
-            case Mnemonic.Bt:
-            case Mnemonic.Bts:
-            case Mnemonic.Btr:
-            case Mnemonic.Btc:
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
                 if (instruction.Op1Kind == OpKind.Register && random.Chance(85))
                     state.Gpr[Number(instruction.Op1Register)] = (ulong)(IsLocked(instruction) ? random.Below(64) : random.Below(1000) - 500);
                 break;
@@ -196,8 +193,8 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
             var target = Pointers.Pick(random, size);
             // Locks across cache lines are left out: Linux makes the task wait each time (arch/x86/kernel/cpu/bus_lock.c), and some
             // hypervisors never get past one that faults.
-            if (IsLocked(instruction))
-                target = (target & ~63UL) + (random.Chance(80) ? (ulong)random.Below(4) * 16 : (ulong)random.Below(64 - size + 1));
+            if (IsLocked(instruction) || (ExchangesMemory(instruction) && (target & 0xFFF) + (ulong)size <= 0x1000))
+                target = (target & ~63UL) + (random.Chance(80) || instruction.Op1Kind == OpKind.Register && IsBitTest(instruction) ? (ulong)random.Below(4) * 16 : (ulong)random.Below(64 - size + 1));
             if (memory.Segment == Register.FS)
                 target -= Pointers.FsBase;
             else if (memory.Segment == Register.GS)
@@ -224,8 +221,14 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         }
     }
 
+    private static bool IsBitTest(in Instruction instruction) => instruction.Mnemonic is Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc;
+
     private static bool IsLocked(in Instruction instruction)
         => instruction.HasLockPrefix || (instruction.Mnemonic == Mnemonic.Xchg && instruction.Op0Kind == OpKind.Memory);
+
+    /// <summary>The interpreter makes these atomic without the prefix too, hence within a page by a lock of the host.</summary>
+    private static bool ExchangesMemory(in Instruction instruction)
+        => instruction.Mnemonic is Mnemonic.Cmpxchg or Mnemonic.Cmpxchg8b or Mnemonic.Xadd && instruction.Op0Kind == OpKind.Memory;
 
     private static int Number(Register register) => register.GetFullRegister() - Register.RAX;
 
