@@ -129,7 +129,7 @@ public sealed class FdTable
             Set(fd, file, closeOnExec);
         }
         if (old is not null)
-            Drop(task, old);
+            Drop(old);
     }
 
     public long Close(Task? task, int fd)
@@ -143,7 +143,7 @@ public sealed class FdTable
             _closeOnExec[fd] = false;
             _firstFree = Math.Min(_firstFree, fd);
         }
-        Drop(task, file);
+        Drop(file);
         return 0;
     }
 
@@ -221,10 +221,9 @@ public sealed class FdTable
     }
 
     /// <summary>fcntl's record locks go with any descriptor of the file that their process closes (fs/locks.c:locks_remove_posix).</summary>
-    private void Drop(Task? task, OpenFile file)
+    private void Drop(OpenFile file)
     {
         file.Locks?.ReleasePosix(this);
-        file.OnDescriptorClosed(task);
         file.Put();
     }
 }

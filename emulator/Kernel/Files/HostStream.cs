@@ -25,10 +25,6 @@ internal sealed class HostStream : OpenFile
         _isSeekable = !_isTerminal && HostCalls.Seek(fd, 0, SEEK_CUR) >= 0;
     }
 
-    internal int HostFd => _fd;
-
-    internal bool IsTerminal => _isTerminal;
-
     /// <summary>The host keeps the offset, which it may share with the program that started us.</summary>
     public override bool IsSeekable => false;
 
@@ -74,12 +70,23 @@ internal sealed class HostStream : OpenFile
         return task.BlockOnHost(_fd, events) == WaitResult.Ok ? 0 : -Errno.ERESTARTSYS;
     }
 
-    /// <summary>pread and pwrite of a redirected file.</summary>
-    internal long ReadAt(Span<byte> buffer, long offset) => HostCalls.ReadAt(_fd, buffer, offset);
+    /// <summary>The view of a redirected file that pread and pwrite use, which leaves the host's offset alone; null for other streams.</summary>
+    internal OpenFile? Positional => _isSeekable ? new PositionalView(_fd, Flags) : null;
 
-    internal long WriteAt(ReadOnlySpan<byte> buffer, long offset) => HostCalls.WriteAt(_fd, buffer, offset);
+    private sealed class PositionalView(int fd, int flags) : OpenFile(flags)
+    {
+        public override bool IsSeekable => true;
 
-    internal bool HostSeeks => _isSeekable;
+        public override long Read(Task task, Span<byte> buffer, ref long position) => Advance(HostCalls.ReadAt(fd, buffer, position), ref position);
+
+        public override long Write(Task task, ReadOnlySpan<byte> buffer, ref long position) => Advance(HostCalls.WriteAt(fd, buffer, position), ref position);
+
+        private static long Advance(long n, ref long position)
+        {
+            position += Math.Max(0, n);
+            return n;
+        }
+    }
 
     public override long Seek(Task task, long offset, int whence) => HostCalls.Seek(_fd, offset, whence);
 

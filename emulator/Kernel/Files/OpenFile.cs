@@ -155,11 +155,6 @@ public abstract class OpenFile
     public virtual long SetAttributes(Task task, in AttributeChange change) =>
         Path.Dentry is { } dentry ? dentry.Inode.SetAttributes(task, dentry, change) : -Errno.EINVAL;
 
-    /// <summary>A descriptor of this file was closed; others may remain (file_operations.flush).</summary>
-    internal virtual void OnDescriptorClosed(Task? task)
-    {
-    }
-
     /// <summary>The last user is gone.</summary>
     protected virtual void Release()
     {

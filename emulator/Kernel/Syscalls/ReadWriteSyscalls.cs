@@ -82,13 +82,15 @@ internal static class ReadWriteSyscalls
     {
         if (file is null)
             return -Errno.EBADF;
-        if (offset is not null && !file.IsSeekable && file is not HostStream { HostSeeks: true })
+        if (offset is not null && !file.IsSeekable && file is not HostStream { Positional: not null })
             return -Errno.ESPIPE;
         return (write ? CanWrite(file.Flags) : CanRead(file.Flags)) ? 0 : -Errno.EBADF;
     }
 
     private static long Transfer(Task t, OpenFile file, ReadOnlySpan<IoVector> vectors, long total, bool write, long? offset)
     {
+        if (offset is not null && file is HostStream { Positional: { } view })
+            file = view;
         if (offset is { } at)
             return write ? UserTransfer.Write(t, file, vectors, total, ref at) : UserTransfer.Read(t, file, vectors, total, ref at);
         if (!file.IsSeekable)

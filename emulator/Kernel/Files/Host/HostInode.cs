@@ -104,9 +104,15 @@ internal sealed class HostInode : Inode
             case S_IFCHR:
                 return Devices.Open(task, path, _specialDevice, flags, out file);
             case S_IFREG:
-                long fd = _fs.Open(path.Dentry, "", flags & (O_ACCMODE | O_NOATIME | O_SYNC));
+                // The name may have become a FIFO since it was looked up: never wait for its other end.
+                long fd = _fs.Open(path.Dentry, "", (flags & (O_ACCMODE | O_NOATIME | O_SYNC)) | HostCalls.O_NONBLOCK);
                 if (fd < 0)
                     return fd;
+                if (HostCalls.StatAt((int)fd, "\0"u8, HostCalls.AT_EMPTY_PATH, out HostCalls.Statx stat) < 0 || (stat.Mode & S_IFMT) != S_IFREG)
+                {
+                    HostCalls.Close((int)fd);
+                    return -Errno.ENXIO;
+                }
                 Opened();
                 file = new HostFile(this, (int)fd, flags) { Path = path };
                 return 0;
