@@ -68,6 +68,11 @@ public sealed record CrashReport
     /// <summary>The program died of what it did, not of a signal that asked it to end: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.</summary>
     public bool IsFault => Vector >= 0 || Signal is 4 or 5 or 6 or 7 or 8 or 11 or 31;
 
+    /// <summary>Frames of the machine and those in use, at the time of the report.</summary>
+    public ulong TotalFrames { get; init; }
+
+    public ulong UsedFrames { get; init; }
+
     /// <summary>Up to 15 bytes at RIP, as far as they are mapped.</summary>
     public required byte[] InstructionBytes { get; init; }
 

@@ -120,6 +120,8 @@ public sealed partial class Machine
             FaultAddress = at,
             Registers = registers,
             InstructionBytes = code[..length],
+            TotalFrames = Memory.FrameCount,
+            UsedFrames = (ulong)Pages.UsedFrames,
             Mapping = Tracing.CrashLocation.Mapping(task, at),
             CodeMapping = Tracing.CrashLocation.Mapping(task, registers.Rip),
             Symbol = Tracing.CrashLocation.Describe(task, registers.Rip),

@@ -16,6 +16,8 @@ internal static class CrashRenderer
         var text = new StringBuilder();
         text.Append(palette.Title(Title(crash))).Append('\n');
         text.Append(CultureInfo.InvariantCulture, $"  task      {crash.Command}[{crash.Tid}], {Signals.Describe(crash.Signal, crash.SignalCode)}\n");
+        if (IsOutOfMemory(crash))
+            text.Append(CultureInfo.InvariantCulture, $"  memory    {crash.UsedFrames} of {crash.TotalFrames} frames in use ({crash.TotalFrames >> 8} MiB in all)\n");
         text.Append(CultureInfo.InvariantCulture, $"  at        rip 0x{crash.Registers.Rip:x16}{Located(crash)}\n");
         text.Append(CultureInfo.InvariantCulture, $"  code      {Instruction(crash, palette)}\n");
         if (crash.Vector == 14)
