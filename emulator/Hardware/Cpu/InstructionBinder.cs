@@ -35,19 +35,7 @@ internal static unsafe class InstructionBinder
         if (handler == null) handler = Integer.Bmi.Bind(ref b);
         if (handler == null) handler = Integer.SystemInstructions.Bind(ref b);
         if (handler == null) handler = ExtendedState.Bind(ref b);
-        if (handler == null) handler = Simd.VectorMoves.Bind(ref b);
-        if (handler == null) handler = Simd.ElementMoves.Bind(ref b);
-        if (handler == null) handler = Simd.PackedArithmetic.Bind(ref b);
-        if (handler == null) handler = Simd.PackedShifts.Bind(ref b);
-        if (handler == null) handler = Simd.Shuffles.Bind(ref b);
-        if (handler == null) handler = Simd.FloatArithmetic.Bind(ref b);
-        if (handler == null) handler = Simd.FloatCompare.Bind(ref b);
-        if (handler == null) handler = Simd.FloatConvert.Bind(ref b);
-        if (handler == null) handler = Simd.FloatRound.Bind(ref b);
-        if (handler == null) handler = Simd.FloatHorizontal.Bind(ref b);
-        if (handler == null) handler = Simd.StringCompare.Bind(ref b);
-        if (handler == null) handler = Simd.MmxMoves.Bind(ref b);
-        if (handler == null) handler = Simd.MmxConvert.Bind(ref b);
+        if (handler == null) handler = Simd.SimdBinder.Bind(ref b);
         if (handler == null) handler = X87.X87Binder.Bind(ref b);
         return handler;
     }
