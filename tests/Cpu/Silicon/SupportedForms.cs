@@ -6,14 +6,16 @@ namespace Emulator.Tests.Cpu.Silicon;
 /// <summary>Which of Iced's codes the interpreter implements, found by asking its binder.</summary>
 internal static unsafe class SupportedForms
 {
-    /// <summary>Every code that can be encoded in 64-bit mode.</summary>
-    public static IReadOnlyList<Code> Encodable { get; } = [.. Enum.GetValues<Code>().Where(code => code.ToOpCode() is { IsInstruction: true, Mode64: true })];
+    /// <summary>Every code that can be encoded in 64-bit mode and is what a decoder finds in the bytes: aliases of assemblers are not.</summary>
+    public static IReadOnlyList<Code> Encodable { get; } = [.. Enum.GetValues<Code>().Where(code => code.ToOpCode() is { IsInstruction: true, Mode64: true } && Make(code).Count != 0)];
 
     public static IReadOnlyList<Code> All { get; } = [.. Encodable.Where(IsImplemented)];
 
+    private static List<InstructionForm> Make(Code code) => new InstructionFormGenerator(new SeededRandom((ulong)code)).Generate(code, 4);
+
     private static bool IsImplemented(Code code)
     {
-        foreach (var form in new InstructionFormGenerator(new SeededRandom((ulong)code)).Generate(code, 4))
+        foreach (var form in Make(code))
         {
             if (IsImplemented(form.Instruction))
                 return true;

@@ -43,8 +43,7 @@ internal static class SupportedTable
 
     private static void Section(StringBuilder text, CpuidFeature feature, List<Code> codes, HashSet<Code> implemented)
     {
-        // Assemblers' names for two instructions, and branches that only AMD's processors cut to 16 bits, are no forms that a decoder meets.
-        var missing = codes.Where(code => !implemented.Contains(code) && Exclusions.Reason(code) is null).ToList();
+        var missing = codes.Where(code => !implemented.Contains(code)).ToList();
         var done = codes.Where(implemented.Contains).ToList();
         text.Append(CultureInfo.InvariantCulture, $"## {feature}: {done.Count} of {done.Count + missing.Count}\n\n");
         if (missing.Count != 0)

@@ -23,9 +23,9 @@ internal static unsafe class Moves
                 return Push(ref b);
             case Mnemonic.Pop:
                 return Pop(ref b);
-            case Mnemonic.Leave when b.Instruction.Code == Code.Leaveq:
+            case Mnemonic.Leave:
                 b.Accesses++;
-                return &LeaveFrame;
+                return b.Instruction.Code == Code.Leavew ? &LeaveFrame<ushort> : &LeaveFrame<ulong>;
             default:
                 return b.Instruction.ConditionCode == ConditionCode.None || b.Instruction.IsJccShortOrNear ? null : Conditional(ref b);
         }
@@ -319,14 +319,14 @@ internal static unsafe class Moves
     }
 
     [MethodImpl(Chain.Hot)]
-    private static nint LeaveFrame(VcpuState* c, Op* op)
+    private static nint LeaveFrame<T>(VcpuState* c, Op* op) where T : unmanaged
     {
         ulong frame = c->Registers.Gpr[VcpuRegisters.Rbp];
-        ulong* saved = Access.Read<ulong>(c, frame);
+        T* saved = Access.Read<T>(c, frame);
         if (saved == null)
             return Chain.StackFault(c, op);
-        c->Registers.Gpr[VcpuRegisters.Rsp] = frame + 8;
-        c->Registers.Gpr[VcpuRegisters.Rbp] = *saved;
+        c->Registers.Gpr[VcpuRegisters.Rsp] = frame + (ulong)sizeof(T);
+        Reg.Write(c, VcpuRegisters.Rbp * 8, *saved);
         return op[1].Fn(c, op + 1);
     }
 

@@ -21,13 +21,13 @@ internal static unsafe class SystemInstructions
             case Mnemonic.Int3: b.EndsBlock = true; return &Breakpoint;
             case Mnemonic.Int1: b.EndsBlock = true; return &DebugTrap;
             case Mnemonic.Int: b.EndsBlock = true; b.Op->Imm = i.Immediate8; return &SoftwareInterrupt;
-            case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Monitor or Mnemonic.Mwait or Mnemonic.Sysexit:
+            case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Monitor or Mnemonic.Mwait:
                 b.EndsBlock = true;
                 return &InstructionBinder.Undefined;
             case Mnemonic.Hlt or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.In or Mnemonic.Out or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd
                 or Mnemonic.Outsb or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Rdmsr or Mnemonic.Wrmsr or Mnemonic.Rdpmc or Mnemonic.Lgdt or Mnemonic.Lidt
                 or Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Lmsw or Mnemonic.Clts or Mnemonic.Invlpg or Mnemonic.Invd or Mnemonic.Wbinvd
-                or Mnemonic.Swapgs or Mnemonic.Sysret or Mnemonic.Sysretq or Mnemonic.Xsetbv:
+                or Mnemonic.Swapgs or Mnemonic.Sysret or Mnemonic.Sysretq or Mnemonic.Sysexit or Mnemonic.Sysexitq or Mnemonic.Xsetbv:
                 b.EndsBlock = true;
                 return &Privileged;
             case Mnemonic.Nop or Mnemonic.Fnop when i.Mnemonic == Mnemonic.Nop: return &Nothing;
