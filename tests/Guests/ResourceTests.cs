@@ -6,6 +6,9 @@ namespace Emulator.Tests.Guests;
 [TestFixture, NonParallelizable]
 public sealed class ResourceTests
 {
+    /// <summary>What the runtime and the test framework may open or start meanwhile; a leak in each of many processes or machines exceeds it.</summary>
+    private const int Slack = 20;
+
     [Test]
     public void A_thousand_processes_are_forked_and_reaped_and_everything_returns_to_where_it_was()
     {
@@ -24,8 +27,8 @@ public sealed class ResourceTests
             Assert.That(outcome.Output, Does.Contain("1000 processes"));
             Assert.That(frames, Is.EqualTo(framesOfFew), "frames in use when the last process is gone");
             Assert.That(tables, Is.EqualTo(tablesOfFew), "page-table frames in use when the last process is gone");
-            Assert.That(descriptorsAfter, Is.EqualTo(descriptors), "host descriptors");
-            Assert.That(threadsAfter, Is.LessThanOrEqualTo(threads + 4), "host threads");
+            Assert.That(descriptorsAfter, Is.LessThan(descriptors + Slack), "host descriptors");
+            Assert.That(threadsAfter, Is.LessThan(threads + Slack), "host threads");
         }
     }
 
@@ -40,8 +43,8 @@ public sealed class ResourceTests
         (int descriptorsAfter, int threadsAfter) = Count();
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(descriptorsAfter, Is.EqualTo(descriptors), "host descriptors");
-            Assert.That(threadsAfter, Is.LessThanOrEqualTo(threads + 4), "host threads");
+            Assert.That(descriptorsAfter, Is.LessThan(descriptors + Slack), "host descriptors");
+            Assert.That(threadsAfter, Is.LessThan(threads + Slack), "host threads");
         }
     }
 
