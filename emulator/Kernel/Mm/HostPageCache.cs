@@ -1,3 +1,4 @@
+using Emulator.Kernel.Files.Host;
 using Emulator.Kernel.Tasks;
 using Microsoft.Win32.SafeHandles;
 
@@ -11,7 +12,6 @@ public sealed class HostPageCache : PageCache
 {
     private readonly SafeFileHandle _file;
     private SafeFileHandle? _writer;
-    private readonly Lock _writeBackLock = new();
 
     /// <param name="pages">The machine's frames.</param>
     /// <param name="file">Owned by the cache from now on.</param>
@@ -23,22 +23,38 @@ public sealed class HostPageCache : PageCache
     }
 
     /// <param name="pages">The machine's frames.</param>
-    /// <param name="fd">A descriptor of the file; the cache opens the file anew.</param>
+    /// <param name="fd">A descriptor of the file that can be read; the cache makes a copy of it.</param>
     public HostPageCache(PageAllocator pages, int fd)
-        : this(pages, Open(fd, FileAccess.Read))
+        : this(pages, new SafeFileHandle((nint)HostCalls.Duplicate(fd), ownsHandle: true))
     {
     }
-
-    private static SafeFileHandle Open(int fd, FileAccess access) =>
-        File.OpenHandle($"/proc/self/fd/{fd}", FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
 
     /// <summary>Opened when there is something to write: while a file is open for writing, the host refuses to run it.</summary>
     private SafeFileHandle Writer
     {
         get
         {
-            lock (_writeBackLock)
-                return _writer ??= Open((int)_file.DangerousGetHandle(), FileAccess.ReadWrite);
+            if (Volatile.Read(ref _writer) is { } writer)
+                return writer;
+            SafeFileHandle opened = OpenForWriting();
+            if (Interlocked.CompareExchange(ref _writer, opened, null) is not { } first)
+                return opened;
+            if (opened != _file)
+                opened.Dispose();
+            return first;
+        }
+    }
+
+    /// <summary>Opens the file anew, whatever its name is by now; where its mode forbids that, the descriptor it was mapped by must do.</summary>
+    private SafeFileHandle OpenForWriting()
+    {
+        try
+        {
+            return File.OpenHandle($"/proc/self/fd/{_file.DangerousGetHandle()}", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return _file;
         }
     }
 
@@ -97,8 +113,7 @@ public sealed class HostPageCache : PageCache
     public override long WriteBack(ulong first, ulong last)
     {
         long result = 0;
-        lock (_writeBackLock)
-            ForEachPage(first, last, (index, frame) => result = WriteBackPage(index, frame) ? result : -Errno.EIO);
+        ForEachPage(first, last, (index, frame) => result = WriteBackPage(index, frame) ? result : -Errno.EIO);
         return result;
     }
 

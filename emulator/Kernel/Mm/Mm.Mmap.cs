@@ -148,7 +148,6 @@ public sealed partial class Mm
     /// <summary>The checks of a file mapping in do_mmap, with the flags they leave.</summary>
     private static long CheckFile(OpenFile file, int flags, ulong pageOffset, ulong length, ref VmFlags vmFlags)
     {
-        PageCache? cache = file.Mapping;
         if (pageOffset > PageCache.MaxSize >> 12 || (length >> 12) > (PageCache.MaxSize >> 12) - pageOffset)
             return -Errno.EOVERFLOW;
         int access = file.Flags & O_ACCMODE;
@@ -175,7 +174,7 @@ public sealed partial class Mm
         }
         if (!readable)
             return -Errno.EACCES;
-        if (cache is null)
+        if (file.Mapping is not { } cache)
             return -Errno.ENODEV;
         if ((vmFlags & VmFlags.GrowsDown) != 0)
             return -Errno.EINVAL;
