@@ -48,7 +48,7 @@ internal sealed class ProcessFiles
             Text("cmdline", t => MemoryText(t, static mm => (mm.ArgStart, mm.ArgEnd))),
             Text("environ", t => MemoryText(t, static mm => (mm.EnvStart, mm.EnvEnd)), 0x100),
             Text("auxv", _ => _thread?.Mm is { } mm ? Encoding.Latin1.GetString(mm.AuxiliaryVector) : "", 0x100),
-            Writable("comm", _ => (_thread?.Comm ?? "") + "\n", SetComm),
+            Writable("comm", _ => (ReferenceEquals(_process, _process.Machine.Init) ? "init" : _thread?.Comm ?? "") + "\n", SetComm),
             Text("stat", _ => new ProcessStatus(_process, _thread).Stat()),
             Text("statm", _ => new ProcessStatus(_process, _thread).MemoryStat()),
             Text("status", _ => new ProcessStatus(_process, _thread).Status()),

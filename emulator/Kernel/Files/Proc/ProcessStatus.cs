@@ -10,9 +10,17 @@ internal sealed class ProcessStatus(Process process, Task? thread)
 {
     private static readonly CultureInfo Invariant = CultureInfo.InvariantCulture;
 
+    /// <summary>USER_HZ is 100.</summary>
+    private const long TickNs = 10_000_000;
+
     private Mm? Mm => thread?.Mm;
 
-    private char State => process.IsZombie || thread is null ? 'Z' : process.IsStopped ? 'T' : thread.Vcpu is not null ? 'R' : 'S';
+    /// <summary>Process 1 is the kernel's own and has no thread.</summary>
+    private bool IsInit => ReferenceEquals(process, process.Machine.Init);
+
+    private string Name => IsInit ? "init" : thread?.Comm ?? "";
+
+    private char State => IsInit ? 'S' : process.IsZombie || thread is null ? 'Z' : process.IsStopped ? 'T' : thread.Vcpu is not null ? 'R' : 'S';
 
     private int ThreadCount
     {
@@ -28,10 +36,11 @@ internal sealed class ProcessStatus(Process process, Task? thread)
         Machine machine = process.Machine;
         JobControl terminal = machine.Vfs.Terminal;
         bool hasTerminal = terminal.Session != 0 && terminal.Session == process.Session;
-        long start = process.StartNs / 10_000_000;
+        long start = process.StartNs / TickNs;
         var text = new StringBuilder();
-        text.Append(Invariant, $"{thread?.Tid ?? process.Pid} ({thread?.Comm}) {State} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} ");
-        text.Append(Invariant, $"{(hasTerminal ? 34816 : 0)} {(hasTerminal ? terminal.ForegroundGroup : -1)} 4194304 0 0 0 0 0 0 0 0 ");
+        text.Append(Invariant, $"{thread?.Tid ?? process.Pid} ({Name}) {State} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} ");
+        text.Append(Invariant, $"{(hasTerminal ? 34816 : 0)} {(hasTerminal ? terminal.ForegroundGroup : -1)} 4194304 0 0 0 0 ");
+        text.Append(Invariant, $"{process.UserNs / TickNs} {process.SystemNs / TickNs} 0 0 ");
         text.Append(Invariant, $"20 0 {Math.Max(1, ThreadCount)} 0 {start} {(Mm?.TotalPages ?? 0) << 12} {Mm?.ResidentPages ?? 0} {ulong.MaxValue} ");
         text.Append(Invariant, $"{Mm?.StartCode ?? 0} {Mm?.EndCode ?? 0} {Mm?.StartStack ?? 0} 0 0 {thread?.Pending.Mask ?? 0} {thread?.Blocked ?? 0} 0 0 0 0 0 17 ");
         text.Append(Invariant, $"{thread?.Vcpu?.Id ?? 0} 0 0 0 0 0 {Mm?.StartData ?? 0} {Mm?.EndData ?? 0} {Mm?.StartBrk ?? 0} ");
@@ -51,7 +60,7 @@ internal sealed class ProcessStatus(Process process, Task? thread)
         var text = new StringBuilder();
         string state = State switch { 'R' => "R (running)", 'S' => "S (sleeping)", 'T' => "T (stopped)", _ => "Z (zombie)" };
         Credentials? c = thread?.Credentials;
-        text.Append(Invariant, $"Name:\t{thread?.Comm}\n");
+        text.Append(Invariant, $"Name:\t{Name}\n");
         text.Append(Invariant, $"Umask:\t{Convert.ToString(thread?.Fs?.Umask ?? 0, 8).PadLeft(4, '0')}\n");
         text.Append(Invariant, $"State:\t{state}\nTgid:\t{process.Pid}\nNgid:\t0\nPid:\t{thread?.Tid ?? process.Pid}\nPPid:\t{process.Parent?.Pid ?? 0}\nTracerPid:\t0\n");
         text.Append(Invariant, $"Uid:\t{c?.Uid}\t{c?.EffectiveUid}\t{c?.SavedUid}\t{c?.EffectiveUid}\n");

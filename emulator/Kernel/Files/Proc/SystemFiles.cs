@@ -58,9 +58,9 @@ internal sealed class SystemFiles(Machine machine)
     {
         long ticks = machine.Clock.MonotonicNs / 10_000_000;
         var text = new StringBuilder();
-        text.Append(Invariant, $"cpu  {ticks * machine.Options.Vcpus} 0 0 0 0 0 0 0 0 0\n");
+        text.Append(Invariant, $"cpu  0 0 0 {ticks * machine.Options.Vcpus} 0 0 0 0 0 0\n");
         for (int i = 0; i < machine.Options.Vcpus; i++)
-            text.Append(Invariant, $"cpu{i} {ticks} 0 0 0 0 0 0 0 0 0\n");
+            text.Append(Invariant, $"cpu{i} 0 0 0 {ticks} 0 0 0 0 0 0\n");
         long boot = machine.Clock.RealtimeOffsetNs / Clock.Second;
         text.Append(Invariant, $"intr 0\nctxt 0\nbtime {boot}\nprocesses {machine.Processes.Snapshot().Length}\nprocs_running 1\nprocs_blocked 0\n");
         return text.ToString();
