@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 
