@@ -18,7 +18,7 @@ public sealed class GlibcTests
     private readonly ConcurrentDictionary<(string, Toolchain), Lazy<string>> _built = new();
     private string _folder = "";
 
-    public enum Toolchain { StaticGlibc, StaticPieGlibc, DynamicGlibc, StaticMusl, Dietlibc }
+    public enum Toolchain { StaticGlibc, StaticPieGlibc, DynamicGlibc, StaticMusl, DynamicMusl, Dietlibc }
 
     private static IEnumerable<string> Programs => Directory.EnumerateFiles(Sources, "*.c").Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal);
 
@@ -42,7 +42,7 @@ public sealed class GlibcTests
     public void A_compiled_program_gives_what_it_gives_on_the_host(string program, Toolchain toolchain, int vcpus)
     {
         GuestRun run = new(Build(program, toolchain), "one", "two") { Input = "first line\nsecond 42 3.5\n" };
-        MachineOptions options = new() { Vcpus = vcpus, Binds = toolchain == Toolchain.DynamicGlibc ? Libraries : [] };
+        MachineOptions options = new() { Vcpus = vcpus, Binds = toolchain is Toolchain.DynamicGlibc or Toolchain.DynamicMusl ? Libraries : [] };
         Outcome native = NativeHost.Reference(run);
         Assume.That(native.Status, Is.Not.EqualTo(Outcome.TimedOut));
         EmulatedHost.Run(run, options).AssertIs(native);
@@ -55,13 +55,14 @@ public sealed class GlibcTests
         string output = Path.Combine(_folder, $"{program}-{toolchain}");
         string source = Path.Combine(Sources, program + ".c");
         string[] common = ["-O2", "-o", output, source];
-        string compiler = toolchain switch { Toolchain.StaticMusl => "musl-gcc", Toolchain.Dietlibc => "diet", _ => "gcc" };
+        string compiler = toolchain switch { Toolchain.StaticMusl or Toolchain.DynamicMusl => "musl-gcc", Toolchain.Dietlibc => "diet", _ => "gcc" };
         string[] arguments = toolchain switch
         {
             Toolchain.StaticGlibc => [.. common, "-static", "-pthread", "-lm"],
             Toolchain.StaticPieGlibc => [.. common, "-static-pie", "-pthread", "-lm"],
             Toolchain.DynamicGlibc => [.. common, "-pthread", "-lm"],
             Toolchain.StaticMusl => [.. common, "-static", "-pthread"],
+            Toolchain.DynamicMusl => [.. common, "-pthread"],
             _ => ["gcc", .. common, "-lm"],
         };
         if (!NativeHost.IsLinux64 || NativeHost.Find(compiler) is not { } path)
