@@ -45,7 +45,7 @@ internal static class LimitSyscalls
 
     private static long GetUsage(Task t, in SyscallArgs a)
     {
-        t.AccountSystemTime();
+        t.Scheduling.Times.Update();
         Process p = t.Process;
         ResourceUsage usage;
         switch ((int)a.A0)
@@ -57,7 +57,7 @@ internal static class LimitSyscalls
                 usage = ResourceUsage.Of(p.ChildrenUserNs, p.ChildrenSystemNs);
                 break;
             case RUSAGE_THREAD:
-                usage = ResourceUsage.Of(t.Scheduling.UserNs, t.Scheduling.SystemNs);
+                usage = ResourceUsage.Of(t.Scheduling.Times.UserNs, t.Scheduling.Times.SystemNs);
                 break;
             default:
                 return -Errno.EINVAL;
@@ -72,7 +72,7 @@ internal static class LimitSyscalls
 
     private static long Times(Task t, in SyscallArgs a)
     {
-        t.AccountSystemTime();
+        t.Scheduling.Times.Update();
         Process p = t.Process;
         Span<long> times = [p.UserNs / NsPerTick, p.SystemNs / NsPerTick, p.ChildrenUserNs / NsPerTick, p.ChildrenSystemNs / NsPerTick];
         if (a.A0 != 0 && !t.CopyToUser(a.A0, System.Runtime.InteropServices.MemoryMarshal.AsBytes(times)))

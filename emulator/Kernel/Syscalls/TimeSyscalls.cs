@@ -37,11 +37,11 @@ internal static class TimeSyscalls
             case CLOCK_MONOTONIC or CLOCK_MONOTONIC_RAW or CLOCK_MONOTONIC_COARSE or CLOCK_BOOTTIME or CLOCK_BOOTTIME_ALARM:
                 return time.MonotonicNs;
             case CLOCK_PROCESS_CPUTIME_ID:
-                t.AccountSystemTime();
+                t.Scheduling.Times.Update();
                 return t.Process.UserNs + t.Process.SystemNs;
             case CLOCK_THREAD_CPUTIME_ID:
-                t.AccountSystemTime();
-                return t.Scheduling.UserNs + t.Scheduling.SystemNs;
+                t.Scheduling.Times.Update();
+                return t.Scheduling.Times.UserNs + t.Scheduling.Times.SystemNs;
             case < 0:
                 return ReadCpuClock(t, clock);
             default:
@@ -59,7 +59,7 @@ internal static class TimeSyscalls
         if ((clock & PerThread) != 0)
         {
             Task? thread = id == 0 ? t : t.Machine.Processes.FindTask(id);
-            return thread is null || thread.Process != t.Process ? null : thread.Scheduling.UserNs + thread.Scheduling.SystemNs;
+            return thread is null || thread.Process != t.Process ? null : thread.Scheduling.Times.UserNs + thread.Scheduling.Times.SystemNs;
         }
         Process? process = id == 0 ? t.Process : t.Machine.Processes.FindProcess(id);
         return process is null ? null : process.UserNs + process.SystemNs;

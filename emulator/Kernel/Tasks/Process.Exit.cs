@@ -128,7 +128,7 @@ public sealed partial class Process
             {
                 long ns = ExitedUserNs;
                 foreach (Task t in Threads)
-                    ns += t.Scheduling.UserNs;
+                    ns += t.Scheduling.Times.UserNs;
                 return ns;
             }
         }
@@ -142,7 +142,7 @@ public sealed partial class Process
             {
                 long ns = ExitedSystemNs;
                 foreach (Task t in Threads)
-                    ns += t.Scheduling.SystemNs;
+                    ns += t.Scheduling.Times.SystemNs;
                 return ns;
             }
         }

@@ -38,7 +38,6 @@ public sealed partial class Process
 
     public bool IsChildSubreaper { get; set; }
 
-    /// <summary>Session leader's terminal handling asks for the leader task often.</summary>
     public bool IsSessionLeader => Session == Pid;
 
     public override string ToString() => $"process {Pid}";

@@ -1,9 +1,8 @@
-using System.Diagnostics;
 using System.Text;
 
 namespace Emulator.Kernel.Tasks;
 
-/// <summary>What prctl and others set of a task, its time accounts, and the loading of its address space.</summary>
+/// <summary>What prctl and others set of a task, and the loading of its address space.</summary>
 public sealed partial class Task
 {
     /// <summary>TASK_COMM_LEN without the terminating zero.</summary>
@@ -17,14 +16,6 @@ public sealed partial class Task
 
     /// <summary>Sets the name shown in /proc/PID/comm: at most 15 bytes, kept byte for byte.</summary>
     internal void SetComm(ReadOnlySpan<byte> name) => Comm = Encoding.Latin1.GetString(name[..Math.Min(name.Length, CommMaximum)]);
-
-    /// <summary>Adds the time since the kernel was entered to the task's account.</summary>
-    internal void AccountSystemTime()
-    {
-        long now = Stopwatch.GetTimestamp();
-        Scheduling.SystemNs += Nanoseconds(now - _lastSwitch);
-        _lastSwitch = now;
-    }
 
     /// <summary>Makes the vCPU use this task's address space.</summary>
     internal void LoadMm()

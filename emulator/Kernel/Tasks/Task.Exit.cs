@@ -23,8 +23,8 @@ public sealed unsafe partial class Task
         lock (process.SignalLock)
         {
             process.Threads.Remove(this);
-            process.ExitedUserNs += Scheduling.UserNs;
-            process.ExitedSystemNs += Scheduling.SystemNs;
+            process.ExitedUserNs += Scheduling.Times.UserNs;
+            process.ExitedSystemNs += Scheduling.Times.SystemNs;
             last = process.Threads.Count == 0;
             stopSignal = process.StopSignal;
             stopComplete = !last && process.CompleteStop();

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Syscalls;
@@ -72,23 +71,14 @@ public sealed unsafe partial class Task
         Vcpu vcpu = Vcpu!;
         SchedulingState s = Scheduling;
         long quantum = Machine.Scheduler.Quantum(this);
-        long start = Stopwatch.GetTimestamp();
-        s.SystemNs += Nanoseconds(start - _lastSwitch);
+        s.Times.EnterGuest();
         vcpu.State->Budget = quantum;
         VcpuExit exit = vcpu.Run();
         long executed = quantum - vcpu.State->Budget;
-        _lastSwitch = Stopwatch.GetTimestamp();
-        s.UserNs += Nanoseconds(_lastSwitch - start);
+        s.Times.LeaveGuest();
         Machine.Scheduler.Executed(this, executed);
         return exit;
     }
-
-    private long _lastSwitch = Stopwatch.GetTimestamp();
-
-    private static long Nanoseconds(long ticks) => Stopwatch.Frequency == Clock.Second ? ticks : (long)(ticks * ((double)Clock.Second / Stopwatch.Frequency));
-
-    /// <summary>Time asleep is nobody's time.</summary>
-    internal void ForgetSleep() => _lastSwitch = Stopwatch.GetTimestamp();
 
     private void SystemCall()
     {

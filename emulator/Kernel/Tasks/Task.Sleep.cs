@@ -9,7 +9,7 @@ public sealed unsafe partial class Task
 
     internal HostThreadGate Host => _host;
 
-    internal SchedulingState Scheduling { get; } = new();
+    internal SchedulingState Scheduling { get; }
 
     /// <summary>Announces a sleep: a wake-up from now on ends the next <see cref="Sleep"/>.</summary>
     public void PrepareToSleep() => Machine.Scheduler.PrepareToSleep(this);

@@ -24,6 +24,7 @@ public sealed unsafe partial class Task
         _saved = (VcpuRegisters*)NativeMemory.AlignedAlloc((nuint)sizeof(VcpuRegisters), 64);
         _saved->Reset();
         _host = new HostThreadGate();
+        Scheduling = new SchedulingState(measured: !machine.Options.Deterministic);
     }
 
     public Machine Machine { get; }

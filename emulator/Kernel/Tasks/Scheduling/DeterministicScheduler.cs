@@ -53,6 +53,7 @@ internal sealed class DeterministicScheduler : Scheduler
     {
         _executed += instructions;
         task.Scheduling.QuantumLeft -= instructions + KernelEntryNs;
+        task.Scheduling.Times.Add(instructions, KernelEntryNs);
         _clock.Advance(instructions + KernelEntryNs);
         Machine.Timers.Fire();
         if (_executed >= _limit)

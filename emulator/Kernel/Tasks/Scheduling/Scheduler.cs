@@ -296,7 +296,7 @@ public abstract class Scheduler
         Unsafe.CopyBlock(&vcpu.State->Registers, task.SavedRegisters, (uint)sizeof(VcpuRegisters));
         task.Vcpu = vcpu;
         task.LoadMm();
-        task.ForgetSleep();
+        s.Times.Restart();
     }
 
     private void ThrowIfStopping()

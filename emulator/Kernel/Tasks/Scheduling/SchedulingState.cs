@@ -17,7 +17,8 @@ internal enum RunState
 }
 
 /// <summary>What the scheduler knows of a task. Guarded by the scheduler's lock except where said.</summary>
-internal sealed class SchedulingState
+/// <param name="measured">Processor time is the host's; otherwise the scheduler counts it.</param>
+internal sealed class SchedulingState(bool measured)
 {
     public RunState State;
 
@@ -46,10 +47,7 @@ internal sealed class SchedulingState
 
     public int Nice;
 
-    /// <summary>Time spent executing guest instructions and in system calls, ns. Written by the task alone.</summary>
-    public long UserNs;
-
-    public long SystemNs;
+    public TaskTimes Times { get; } = new(measured);
 
     public long VoluntarySwitches;
     public long InvoluntarySwitches;
