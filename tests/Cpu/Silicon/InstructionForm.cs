@@ -32,7 +32,9 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
             if (TryMake(code, attempt) is { } form && seen.Add($"{Convert.ToHexString(form.Bytes)}@{(form.Instruction.IsIPRelativeMemoryOperand || attempt < count ? form.Address : 0)}"))
                 forms.Add(form);
         }
-        return forms;
+        // What only decodes as an illegal LOCK is no form of the code.
+        var canLock = code.ToOpCode().CanUseLockPrefix;
+        return forms.TrueForAll(form => form.Instruction.HasLockPrefix && !canLock) ? [] : forms;
     }
 
     private InstructionForm? TryMake(Code code, int attempt)
@@ -199,7 +201,12 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         }
         switch (kind)
         {
-            case OpKind.Immediate8: instruction.Immediate8 = (byte)EdgeValues.Integer(random, 8); break;
+            // INT 80h would be a system call of the host.
+            case OpKind.Immediate8:
+                do
+                    instruction.Immediate8 = (byte)EdgeValues.Integer(random, 8);
+                while (instruction is { Mnemonic: Mnemonic.Int, Immediate8: 0x80 });
+                break;
             case OpKind.Immediate8to16: instruction.Immediate8to16 = (sbyte)EdgeValues.Integer(random, 8); break;
             case OpKind.Immediate8to32: instruction.Immediate8to32 = (sbyte)EdgeValues.Integer(random, 8); break;
             case OpKind.Immediate8to64: instruction.Immediate8to64 = (sbyte)EdgeValues.Integer(random, 8); break;

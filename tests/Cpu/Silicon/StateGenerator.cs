@@ -200,8 +200,8 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
             else if (memory.Segment == Register.GS)
                 target -= Pointers.GsBase;
             // A 32-bit effective address that wraps is another matter for each implementation.
-            if (memory.AddressSize == CodeSize.Code32)
-                target &= 0x7FFF_FFFF;
+            if (memory.AddressSize == CodeSize.Code32 && target > 0x7FFF_FFFF)
+                target = 0x7000_0000 | (target & 0xFFFF);
             target -= memory.Displacement;
             var scale = System.Numerics.BitOperations.Log2((uint)memory.Scale);
             if (memory.Base is not (Register.None or Register.RIP or Register.EIP))
