@@ -118,8 +118,8 @@ internal static unsafe class Comparison
         return text.ToString();
     }
 
-    /// <summary>Where the explicit memory operand lies.</summary>
-    public static string DescribeOperand(ref CpuImage state, in Instruction instruction)
+    /// <summary>Where the explicit memory operand lies, and what it is.</summary>
+    public static string DescribeOperand(ref CpuImage state, in Instruction instruction, ReadOnlySpan<byte> data)
     {
         ulong[] registers = new ReadOnlySpan<ulong>(System.Runtime.CompilerServices.Unsafe.AsPointer(ref state), 16).ToArray();
         ulong fs = state.FsBase, gs = state.GsBase;
@@ -129,7 +129,9 @@ internal static unsafe class Comparison
                 continue;
             var address = instruction.GetVirtualAddress(i, 0, (register, _, _) => register.IsGPR() ? registers[register.GetFullRegister() - Register.RAX]
                 : register == Register.FS ? fs : register == Register.GS ? gs : 0);
-            return $" operand={address:X}";
+            var offset = address - DataBase;
+            var value = offset + 16 <= (ulong)data.Length ? Hex(data.Slice((int)offset, 16)) : "?";
+            return $" operand={value} at {address:X}";
         }
         return "";
     }

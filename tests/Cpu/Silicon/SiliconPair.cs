@@ -46,7 +46,7 @@ internal sealed class SiliconPair : IDisposable
         catch (InvalidOperationException e)
         {
             ref var reached = ref cases[Math.Clamp(host.Reached, 0, count - 1)].State;
-            throw new InvalidOperationException($"{e.Message}: {form} from {Comparison.Describe(ref reached)}{Comparison.DescribeOperand(ref reached, form.Instruction)}", e);
+            throw new InvalidOperationException($"{e.Message}: {form} from {Comparison.Describe(ref reached)}{Comparison.DescribeOperand(ref reached, form.Instruction, pristine)}", e);
         }
 
         var code = cases[0].CodeBytes;
@@ -67,7 +67,7 @@ internal sealed class SiliconPair : IDisposable
             if (differences.Count == 0)
                 continue;
             if (failed++ < limit)
-                described.Add($"  {form}\n    from {Comparison.Describe(ref cases[i].State)}{Comparison.DescribeVectors(ref cases[i].State, form.Instruction)}{Comparison.DescribeOperand(ref cases[i].State, form.Instruction)}\n    {string.Join("\n    ", differences)}");
+                described.Add($"  {form}\n    from {Comparison.Describe(ref cases[i].State)}{Comparison.DescribeVectors(ref cases[i].State, form.Instruction)}{Comparison.DescribeOperand(ref cases[i].State, form.Instruction, pristine)}\n    {string.Join("\n    ", differences)}");
         }
         machine.PlaceCode(form.Address, halts.AsSpan(0, code.Length));
         return failed;

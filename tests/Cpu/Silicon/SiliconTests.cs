@@ -70,7 +70,7 @@ internal sealed class SiliconTests
         var missing = new List<Code>();
         foreach (var code in SupportedForms.All)
         {
-            var compared = new InstructionFormGenerator(new SeededRandom(Seed ^ (ulong)code)).Generate(code, 1).Count != 0;
+            var compared = new InstructionFormGenerator(new SeededRandom(Seed ^ (ulong)code)).Generate(code, 4).Count != 0;
             if (!compared && Exclusions.Reason(code) is null)
                 missing.Add(code);
         }

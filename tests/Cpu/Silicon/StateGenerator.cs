@@ -81,7 +81,9 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         X87(instruction, ref state);
         Special(instruction, ref state);
         Address(instruction, ref state);
-        if (instruction.FlowControl is FlowControl.IndirectBranch or FlowControl.IndirectCall && instruction.Op0Kind == OpKind.Register && random.Chance(80))
+        // Not into RSP: CALL would push into the code, which the agent can write and the interpreter cannot.
+        if (instruction.FlowControl is FlowControl.IndirectBranch or FlowControl.IndirectCall && instruction.Op0Kind == OpKind.Register
+            && instruction.Op0Register != Register.RSP && random.Chance(80))
             state.Gpr[Number(instruction.Op0Register)] = BranchTarget();
     }
 

@@ -132,7 +132,7 @@ internal static unsafe class CheckedFloat
                 {
                     Range.Narrowing => SignificantBits(*(ulong*)((byte*)&second + at)) > 24,
                     // A tiny sum is always exact.
-                    Range.Sum when (flags & Mxcsr.Underflow) != 0 => false,
+                    Range.Sum when (flags & unmasked & Mxcsr.Underflow) != 0 => false,
                     _ => (Execute<TFloat, TIn, TOut>(c, Only(ones, Scaled(TFloat.Range, first, at, single), at, size),
                         Only(ones, Scaled(TFloat.Range, second, at, single), at, size), control) & Mxcsr.Precision) != 0,
                 };
