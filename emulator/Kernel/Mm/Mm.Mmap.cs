@@ -308,8 +308,7 @@ public sealed partial class Mm
                 if (newEnd > Layout.TaskSize || newEnd < address
                     || (Vmas.FindEndingAfter(oldEnd) is { } next && newEnd + 0x1000 > next.StartWithGap))
                     return (long)CurrentBrk;
-                VmFlags flags = VmFlags.Read | VmFlags.Write | VmFlags.MayRead | VmFlags.MayWrite | VmFlags.MayExec | VmFlags.Account | DefaultFlags;
-                flags &= ~VmFlags.Account;
+                VmFlags flags = VmFlags.Read | VmFlags.Write | VmFlags.MayRead | VmFlags.MayWrite | VmFlags.MayExec | DefaultFlags;
                 if (((flags & VmFlags.Locked) != 0 && !MayLock(task, (newEnd - oldEnd) >> 12))
                     || MapRegion(task, oldEnd, newEnd - oldEnd, flags, new Backing(null, null, oldEnd >> 12)) < 0)
                     return (long)CurrentBrk;

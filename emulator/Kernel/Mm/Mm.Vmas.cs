@@ -9,7 +9,7 @@ public sealed partial class Mm
     /// <summary>What a new mapping shows.</summary>
     internal readonly record struct Backing(OpenFile? File, PageCache? Cache, ulong PageOffset, string? Name = null, IMappingObserver? Observer = null);
 
-    /// <summary>The flags in which neighbours may differ and still be one VMA: none that we keep.</summary>
+    /// <summary>Whether a neighbour is of the same kind. Segments of System V count their mappings, so theirs never join.</summary>
     private static bool CanMerge(Vma vma, VmFlags flags, in Backing backing) =>
         vma.Flags == flags && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
         && vma.Observer is null && backing.Observer is null;

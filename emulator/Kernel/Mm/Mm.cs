@@ -72,7 +72,7 @@ public sealed partial class Mm
     /// <summary>The auxiliary vector as the program found it, for /proc/PID/auxv.</summary>
     public byte[] AuxiliaryVector { get; internal set; } = [];
 
-    /// <summary>Where the vDSO's signal-return code and functions are, or 0.</summary>
+    /// <summary>Where the vDSO is mapped, or 0.</summary>
     public ulong VdsoBase { get; internal set; }
 
     /// <summary>Pages mapped, by VMAs, whether present or not; and of them the private writable ones, the stack's, the locked ones.</summary>

@@ -19,8 +19,6 @@ public enum PageFlags : uint
     Dirty = 1 << 4,
     /// <summary>Kernel-owned for the machine's life: the zero page, the vDSO.</summary>
     Reserved = 1 << 5,
-    /// <summary>MADV_FREE was applied since the last write.</summary>
-    LazyFree = 1 << 6,
     /// <summary>The frame has held data since the machine was made; it must be cleared before it is handed out as zeroes.</summary>
     Used = 1 << 7,
     /// <summary>The frame is on a free list.</summary>

@@ -99,5 +99,8 @@ internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
         Initiator = initiator;
     }
 
+    /// <summary>Served by all: the address space may go.</summary>
+    public void Release() => Mm = null;
+
     public override void Serve(Vcpu target) => shootdown.Serve(target, this);
 }

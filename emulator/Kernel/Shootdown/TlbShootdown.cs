@@ -167,6 +167,7 @@ public sealed unsafe class TlbShootdown
         {
             request.Serve(self);
         }
+        request.Release();
     }
 
     private static bool HasOthers(VcpuMask mask, Vcpu? self)
