@@ -20,6 +20,11 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
     // Without REX, with REX for SPL to DIL, and the high bytes that REX excludes.
     private static readonly Register[][] ByteRegisters = [Range(Register.AL, 4), Range(Register.SPL, 12), Range(Register.AH, 4)];
 
+    private const int LongestInstruction = 15;
+
+    /// <summary>Prefixes put before an instruction that has all it needs: overrides, sizes, repeats, and REX, which counts only right before the opcode.</summary>
+    private static ReadOnlySpan<byte> NeedlessPrefixes => [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF2, 0xF3, 0x40, 0x48, 0x4F];
+
     private static Register[] Range(Register first, int count) => [.. Enumerable.Range(0, count).Select(i => first + i)];
 
     /// <summary>At most <paramref name="count"/> different instructions; empty when the code cannot be encoded in 64-bit mode.</summary>
@@ -95,6 +100,11 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         };
         if (EncodeAt(instruction, address) is not { } bytes || bytes.Length != length.Length)
             return null;
+        if (random.Chance(8) && bytes.Length < LongestInstruction && instruction.Op0Kind != OpKind.NearBranch64)
+        {
+            bytes = [random.Pick(NeedlessPrefixes), .. bytes];
+            address--;
+        }
         var decoder = Decoder.Create(64, bytes, address);
         decoder.Decode(out var decoded);
         if (illegalLock ? !decoded.IsInvalid : decoded.Code != instruction.Code)

@@ -99,7 +99,7 @@ internal sealed class SiliconAgent
     /// <summary>Emits mmap, populated so that a present page faults with P set; the file's descriptor is in RBX.</summary>
     private void Map(ulong address, int bytes, int protection, int flags, int offset)
     {
-        a.mov(edi, (int)address);
+        a.mov(rdi, address);
         a.mov(esi, bytes);
         a.mov(edx, protection);
         a.mov(r10d, flags | MapFixed | MapPopulate);

@@ -30,7 +30,7 @@ internal static class SiliconLayout
 
     // The shared file, mapped by the agent at Control.
     public const ulong Control = 0x3640_0000;
-    public const ulong AlternateStack = 0x3E40_0000;
+    public const ulong AlternateStack = 0x6B3E_40A5_0000;
     public const int AlternateStackBytes = 0x1_0000;
     public const int CountOffset = 0;
     public const int IndexOffset = 8;
