@@ -14,7 +14,7 @@ public sealed partial class Machine
     public const string SystemName = "Linux", HostName = "emulator", Release = "6.1.0-emulator", Version = "#1 SMP Emulator", HardwareName = "x86_64";
 
     /// <summary>Each task is a host thread.</summary>
-    internal const int MaxTasks = 30_000;
+    internal const int MaxTasks = 10_000;
 
     /// <summary>Distance between two vCPUs' counts, so that they do not share a cache line.</summary>
     private const int CountStride = 8;

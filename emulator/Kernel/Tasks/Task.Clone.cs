@@ -15,6 +15,8 @@ public sealed unsafe partial class Task
             return error;
         if (Machine.Processes.TaskCount >= (long)Math.Min(Process.Limits[ResourceLimits.NPROC].Current, Machine.MaxTasks))
             return -Errno.EAGAIN;
+        if (!Machine.HostThreads.TryPrepare())
+            return -Errno.EAGAIN;
 
         bool thread = args.Has(CloneArguments.THREAD);
         Mm mm;

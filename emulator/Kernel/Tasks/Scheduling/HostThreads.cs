@@ -49,20 +49,47 @@ internal sealed class HostThreads
 
     public void Run(Action body)
     {
-        Worker? worker = null;
+        Worker? worker;
+        lock (_monitor)
+            _idle.TryPop(out worker);
+        worker ??= Create();
+        worker.Body = body;
+        worker.Gate.Open();
+    }
+
+    /// <summary>Makes sure that <see cref="Run"/> finds a thread. False: the host gives none.</summary>
+    public bool TryPrepare()
+    {
         lock (_monitor)
         {
-            if (!_idle.TryPop(out worker))
-                _alive++;
+            if (_idle.Count != 0)
+                return true;
         }
-        if (worker is not null)
+        try
         {
-            worker.Body = body;
-            worker.Gate.Open();
-            return;
+            Worker worker = Create();
+            lock (_monitor)
+            {
+                if (_stopping)
+                    worker.Gate.Open(); // Nobody would end it later: it ends at once.
+                else
+                    _idle.Push(worker);
+            }
+            return true;
         }
-        worker = new Worker { Body = body };
+        catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
+        {
+            return false;
+        }
+    }
+
+    private Worker Create()
+    {
+        var worker = new Worker();
         new Thread(() => Loop(worker), StackSize) { IsBackground = true, Name = "task" }.Start();
+        lock (_monitor)
+            _alive++;
+        return worker;
     }
 
     /// <summary>Ends the idle threads and waits for the busy ones.</summary>
@@ -80,8 +107,11 @@ internal sealed class HostThreads
 
     private void Loop(Worker worker)
     {
-        while (worker.Body is { } body)
+        while (true)
         {
+            worker.Gate.Wait();
+            if (worker.Body is not { } body)
+                break;
             worker.Body = null;
             body();
             lock (_monitor)
@@ -90,7 +120,6 @@ internal sealed class HostThreads
                     break;
                 _idle.Push(worker);
             }
-            worker.Gate.Wait();
         }
         lock (_monitor)
         {
