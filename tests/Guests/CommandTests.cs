@@ -35,7 +35,7 @@ public sealed class CommandTests
     [Test]
     public void A_program_that_spins_is_ended_by_the_time_out([Values("", "sleep", "fork", "threads")] string way)
     {
-        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("spin", way), "run", "--timeout", "3");
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("spin", way), "run", "--timeout", "8");
         Assert.That(outcome.Status, Is.EqualTo(124), outcome.ToString());
         Assert.That(outcome.Output, Is.EqualTo("spinning\n"));
     }
