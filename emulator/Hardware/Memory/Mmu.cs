@@ -104,11 +104,12 @@ public static unsafe class Mmu
         Unsafe.CopyBlockUnaligned(c->Tlb.BounceSecond, host + first, (uint)size - first);
     }
 
-    /// <summary>Records #AC for an access that is not aligned to its data type (SDM vol. 3, table 6-7).</summary>
+    /// <summary>Records #AC for an access that is not aligned to its data type (SDM vol. 3, table 6-7); 16 bytes need none, where they may be unaligned at all.</summary>
     private static bool IsMisaligned(VcpuState* c, ulong address, int size)
     {
-        ulong alignment = size switch { 1 => 1, 2 or 14 => 2, 4 or 28 or 94 or 108 => 4, 8 or 10 => 8, _ => 16 };
-        if ((address & (alignment - 1)) == 0)
+        ulong alignment = size switch { 2 or 14 or 94 => 2, 4 or 28 or 108 => 4, 8 or 10 => 8, _ => 1 };
+        // A non-canonical address is the more urgent fault.
+        if ((address & (alignment - 1)) == 0 || !PageTable.IsCanonical(address))
             return false;
         c->Vector = Cpu.Vector.AlignmentCheck;
         c->ErrorCode = 0;

@@ -130,7 +130,7 @@ internal static unsafe class Comparison
             var address = instruction.GetVirtualAddress(i, 0, (register, _, _) => register.IsGPR() ? registers[register.GetFullRegister() - Register.RAX]
                 : register == Register.FS ? fs : register == Register.GS ? gs : 0);
             var offset = address - DataBase;
-            var value = offset + 16 <= (ulong)data.Length ? Hex(data.Slice((int)offset, 16)) : "?";
+            var value = offset <= (ulong)data.Length - 16 ? Hex(data.Slice((int)offset, 16)) : "?";
             return $" operand={value} at {address:X}";
         }
         return "";

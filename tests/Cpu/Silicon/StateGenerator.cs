@@ -90,7 +90,10 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
     private ulong Flags()
     {
         var flags = 0x202UL | (random.Next() & 0x8D5);
-        return random.Chance(25) ? flags | 0x400 : flags;
+        if (random.Chance(25))
+            flags |= Emulator.Hardware.Cpu.Flags.Direction;
+        // Linux has CR0.AM set, so that AC brings alignment checks (#AC).
+        return random.Chance(4) ? flags | Emulator.Hardware.Cpu.Flags.AlignmentCheck : flags;
     }
 
     private void Vectors(in Instruction instruction, ref CpuImage state)

@@ -181,7 +181,12 @@ internal static unsafe class X87Handlers
     /// <summary>FXSAVE and FXRSTOR want 16-byte alignment; a non-canonical address goes before that, and is #SS in the stack segment.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static nint Misaligned(VcpuState* c, Op* op, ulong address)
-        => Chain.Raise(c, op, op->Seg == RegisterOffset.StackNone && !PageTable.IsCanonical(address) ? Vector.StackFault : Vector.GeneralProtection);
+    {
+        if (!PageTable.IsCanonical(address))
+            return Chain.Raise(c, op, op->Seg == RegisterOffset.StackNone ? Vector.StackFault : Vector.GeneralProtection);
+        // With alignment checks on they come first (SDM vol. 2, FXSAVE); what they ask for is a multiple of 4.
+        return Chain.Raise(c, op, c->AlignmentCheck != 0 && (address & 3) != 0 ? Vector.AlignmentCheck : Vector.GeneralProtection);
+    }
 
     /// <summary>
     /// The operand pointer (an offset in its segment) and the opcode are only kept for an instruction that raised an unmasked exception, as processors do that report
