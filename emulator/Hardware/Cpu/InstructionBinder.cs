@@ -43,6 +43,9 @@ internal static unsafe class InstructionBinder
     /// <summary>Whether the machine's feature level has the instruction (<c>--cpu</c>).</summary>
     private static bool Enabled(in Instruction instruction, CpuFeatures features)
     {
+        // Without their feature these two ignore the F3 prefix and are BSF and BSR, on which compilers rely (SDM vol. 2, TZCNT, LZCNT).
+        if (instruction.Mnemonic is Mnemonic.Tzcnt or Mnemonic.Lzcnt)
+            return true;
         foreach (CpuidFeature needed in instruction.CpuidFeatures)
         {
             CpuFeatures bit = needed switch

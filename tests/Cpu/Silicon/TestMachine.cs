@@ -19,10 +19,10 @@ internal sealed unsafe class TestMachine : IDisposable
     private ulong nextFrame = 1;
     private readonly ulong codeFrame, dataFrame;
 
-    public TestMachine()
+    public TestMachine(CpuFeatures features = CpuFeatures.Max)
     {
         memory = new PhysicalMemory(1 << 20);
-        platform = new Platform(memory, 1, TlbGeometry.Default);
+        platform = new Platform(memory, 1, TlbGeometry.Default, features);
         vcpu = platform.Vcpus[0];
         var root = new Pfn(nextFrame++);
         codeFrame = nextFrame;
