@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 using Emulator.Hardware.Memory;
 
 namespace Emulator.Hardware.Cpu;
@@ -90,7 +91,10 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
     public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => Access.Read<T>(c, TAddress.Of(c, op));
 }
 
-/// <summary>Guest memory through the TLB's front, inlined into handlers; misses go to <see cref="Mmu"/>.</summary>
+/// <summary>
+/// Guest memory through the TLB's front, inlined into handlers; misses go to <see cref="Mmu"/>. A guest relies on x86-TSO: no access passes an earlier one but a load
+/// an older store (SDM vol. 3, 9.2.2). x86 hosts keep that by themselves; on others a fence before each access does, and the JIT drops it here.
+/// </summary>
 internal static unsafe class Access
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -100,6 +104,7 @@ internal static unsafe class Access
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T* Read<T>(VcpuState* c, ulong address) where T : unmanaged
     {
+        Order();
         FrontEntry* entry = Slot(c, address);
         return entry->ReadTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
             ? (T*)(address + (ulong)entry->Addend)
@@ -110,6 +115,7 @@ internal static unsafe class Access
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Write<T>(VcpuState* c, ulong address, T value) where T : unmanaged
     {
+        Order();
         FrontEntry* entry = Slot(c, address);
         if (entry->WriteTag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
             return WriteSlow(c, address, value);
@@ -121,6 +127,7 @@ internal static unsafe class Access
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T* Modify<T>(VcpuState* c, ulong address) where T : unmanaged
     {
+        Order();
         FrontEntry* entry = Slot(c, address);
         return entry->WriteTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
             ? (T*)(address + (ulong)entry->Addend)
@@ -132,6 +139,13 @@ internal static unsafe class Access
     {
         if ((byte*)pointer == c->Bounce)
             Mmu.CommitModify(c, address, (byte*)pointer, sizeof(T));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Order()
+    {
+        if (!X86Base.IsSupported)
+            Interlocked.MemoryBarrier();
     }
 
     // Apart, because a local whose address is taken would forbid the caller's tail call.
