@@ -1,3 +1,4 @@
+using System.Text;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Files.Host;
 using Emulator.Kernel.Memory;
@@ -30,6 +31,8 @@ public sealed class HostProgramFile : OpenFile
                 error = new LoadError(Errno.EACCES, "is a directory");
             else if (!File.Exists(path))
                 error = new LoadError(Errno.ENOENT, "does not exist");
+            else if (!IsRegular(path))
+                error = new LoadError(Errno.EACCES, "is not a regular file");
             else if (OperatingSystem.IsLinux() && (File.GetUnixFileMode(path) & AnyExecute) == 0)
                 error = new LoadError(Errno.EACCES, "is not executable (chmod +x it)");
             if (error is not null)
@@ -50,6 +53,11 @@ public sealed class HostProgramFile : OpenFile
         }
         return null;
     }
+
+    /// <summary>Asked before the open: that of a FIFO would wait for a writer.</summary>
+    private static bool IsRegular(string path) =>
+        !OperatingSystem.IsLinux()
+        || (HostCalls.StatAt(HostCalls.AT_FDCWD, Encoding.UTF8.GetBytes(path + "\0"), 0, out HostCalls.Statx stat) == 0 && (stat.Mode & S_IFMT) == S_IFREG);
 
     /// <summary>Opens a program again whose pages somebody still has, so that all of its processes share them.</summary>
     internal static HostProgramFile? Share(HostPageCache cache, string path, Files.Path at) =>

@@ -18,6 +18,11 @@ internal static unsafe class Exec
     internal static long First(Task task, string hostProgram, IReadOnlyList<byte[]> argv, IReadOnlyList<byte[]> envp, out string? message)
     {
         message = null;
+        if (hostProgram.Length == 0)
+        {
+            message = "'' does not exist: the program's name is empty";
+            return -Errno.ENOENT;
+        }
         HostProgramFile? file = HostProgramFile.Open(task.Machine.Pages, hostProgram, out LoadError? error, task.Machine.Vfs.ProgramPath(hostProgram));
         LoadedProgram? program = null;
         if (file is not null)
