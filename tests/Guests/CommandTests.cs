@@ -39,4 +39,30 @@ public sealed class CommandTests
         Assert.That(outcome.Status, Is.EqualTo(124), outcome.ToString());
         Assert.That(outcome.Output, Is.EqualTo("spinning\n"));
     }
+
+    [TestCase("/tmp", 126), TestCase("/dev/null", 126), TestCase("/no/such/program", 127), TestCase("", 127)]
+    public void What_is_no_program_is_refused_with_one_line(string program, int status)
+    {
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("hello") with { Program = program }, "run");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.EqualTo(status));
+            Assert.That(outcome.Errors, Does.StartWith("emulator: ").And.EndsWith("\n"));
+            Assert.That(outcome.Errors.Split('\n'), Has.Length.EqualTo(2), "one line");
+        }
+    }
+
+    [TestCase("--vcpus", "0"), TestCase("--vcpus", "many"), TestCase("--memory", "1"), TestCase("--tlb", "63x4"), TestCase("--cpu", "z80"), TestCase("--bogus", "1"),
+        TestCase("--bind", "/tmp"), TestCase("--sched", "fair")]
+    public void A_wrong_option_is_refused_with_one_line(string option, string value)
+    {
+        Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("hello"), "run", $"{option}={value}");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.EqualTo(125));
+            Assert.That(outcome.Output, Is.Empty);
+            Assert.That(outcome.Errors, Does.StartWith("emulator: ").And.Contain("try 'emulator --help'"));
+            Assert.That(outcome.Errors.Split('\n'), Has.Length.EqualTo(2), "one line");
+        }
+    }
 }
