@@ -91,7 +91,7 @@ public sealed partial class Vfs : IDisposable
         {
             long r = Walk(task, AT_FDCWD, Bytes(asked), WalkFlags.Follow, out Path path);
             if (r < 0 || !path.Inode.IsDirectory)
-                throw new MachineOptionsException($"cannot start in {asked}: {Errno.Name(r < 0 ? -r : Errno.ENOTDIR)}");
+                throw new MachineOptionsException($"cannot start in {asked}: {Tracing.ErrnoText.Describe((int)(r < 0 ? -r : Errno.ENOTDIR))} (in the guest's view)");
             return path;
         }
         return GuestPathOf(Environment.CurrentDirectory) is { } guest && Walk(task, AT_FDCWD, Bytes(guest), WalkFlags.Follow, out Path here) == 0 && here.Inode.IsDirectory

@@ -60,7 +60,7 @@ public sealed class Strace(TextWriter output) : ISyscallTracer
                 -513 => "? ERESTARTNOINTR (To be restarted)",
                 -514 => "? ERESTARTNOHAND (To be restarted if no handler)",
                 -516 => "? ERESTART_RESTARTBLOCK (Interrupted by signal)",
-                _ => string.Create(CultureInfo.InvariantCulture, $"-1 {ErrnoText.Name((int)-result)} ({ErrnoText.Describe((int)-result)})"),
+                _ => string.Create(CultureInfo.InvariantCulture, $"-1 {Errno.Name((int)-result)} ({ErrnoText.Describe((int)-result)})"),
             };
         }
         return definition?.Name is "mmap" or "brk" or "mremap" or "shmat"
