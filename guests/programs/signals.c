@@ -190,6 +190,74 @@ static void check_context(void)
     passed("context");
 }
 
+// What a handler does to the extended state of its frame, and what the program then finds in XMM0.
+enum tampering { CHANGE_VECTOR, CLEAR_HEADER, BREAK_MAGIC1, BREAK_MAGIC2, NO_STATE, SET_RESERVED, ENABLE_UNKNOWN, BAD_MXCSR, MISALIGN };
+static enum tampering tampering;
+
+static void change_state(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    struct ucontext *c = context;
+    struct _xstate *state = (struct _xstate *)c->uc_mcontext.fpstate;
+    struct _fpx_sw_bytes *software = &state->fpstate.sw_reserved;
+    uint32_t *magic2 = (uint32_t *)((char *)state + software->xstate_size);
+    CHECK(c->uc_flags & UC_FP_XSTATE);
+    CHECK_EQ((uintptr_t)state % 64, 0);
+    CHECK_EQ(software->magic1, FP_XSTATE_MAGIC1);
+    CHECK_EQ(software->extended_size, software->xstate_size + FP_XSTATE_MAGIC2_SIZE);
+    CHECK(software->xstate_size >= 576);
+    CHECK_EQ(software->xfeatures & 3, 3);
+    CHECK_EQ(state->xstate_hdr.xfeatures & 3, 3);
+    CHECK_EQ(*magic2, FP_XSTATE_MAGIC2);
+    CHECK_EQ(state->fpstate.xmm_space[0], 0x33333333);
+    state->fpstate.xmm_space[0] = 0x44444444;
+    switch (tampering) {
+    case CHANGE_VECTOR: break;
+    case CLEAR_HEADER: state->xstate_hdr.xfeatures = 0; break;
+    case BREAK_MAGIC1: state->xstate_hdr.xfeatures = 0; software->magic1++; break;
+    case BREAK_MAGIC2: state->xstate_hdr.xfeatures = 0; ++*magic2; break;
+    case NO_STATE: c->uc_mcontext.fpstate = 0; break;
+    case SET_RESERVED: state->xstate_hdr.reserved1[1] = 1; break;
+    case ENABLE_UNKNOWN: state->xstate_hdr.xfeatures |= 1ul << 62; break;
+    case BAD_MXCSR: state->fpstate.mxcsr |= 1u << 31; break;
+    case MISALIGN: c->uc_mcontext.fpstate = (void *)((char *)state + 8); break;
+    }
+}
+
+static uint64_t vector_after(enum tampering what)
+{
+    tampering = what;
+    uint64_t xmm, pattern = 0x33333333;
+    __asm__ volatile("movq %[pattern], %%xmm0\n\t"
+                     "mov $62, %%eax\n\t"
+                     "syscall\n\t"
+                     "movq %%xmm0, %[xmm]\n\t"
+                     : [xmm] "=r"(xmm)
+                     : [pattern] "r"(pattern), "D"(process_id()), "S"(SIGUSR1)
+                     : "rax", "rcx", "r11", "xmm0", "cc", "memory");
+    return xmm;
+}
+
+static int survive(void *what)
+{
+    vector_after((enum tampering)(uintptr_t)what);
+    return 0;
+}
+
+static void check_extended_state(void)
+{
+    signal_handle(SIGUSR1, change_state, 0, 0);
+    signal_set(SIGSEGV, SIG_DFL);
+    CHECK_EQ(vector_after(CHANGE_VECTOR), 0x44444444);
+    CHECK_EQ(vector_after(CLEAR_HEADER), 0);
+    CHECK_EQ(vector_after(BREAK_MAGIC1), 0x44444444);
+    CHECK_EQ(vector_after(BREAK_MAGIC2), 0x44444444);
+    CHECK_EQ(vector_after(NO_STATE), 0);
+    for (uintptr_t refused = SET_RESERVED; refused <= MISALIGN; refused++)
+        CHECK_EQ(status_of_child(survive, (void *)refused) & 0x7f, SIGSEGV);
+    passed("extended state");
+}
+
 static int pipe_ends[2];
 static long writer_pid;
 
@@ -344,6 +412,7 @@ int main(int argc, char **argv, char **envp)
     check_nesting();
     check_alternate_stack();
     check_context();
+    check_extended_state();
     check_restart();
     check_waiting();
     check_defaults();

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Emulator.Hardware.Memory;
 using Iced.Intel;
 
@@ -6,9 +7,9 @@ namespace Emulator.Hardware.Cpu;
 
 /// <summary>
 /// XSAVE, XSAVEOPT, XSAVEC, XRSTOR (SDM vol. 1, 13.7 to 13.10) for the two components that XCR0 has here: x87 and SSE. Both lie in the legacy
-/// region of FXSAVE in the standard and in the compacted format alike. Both always count as in use.
+/// region of FXSAVE in the standard and in the compacted format alike. Both always count as in use. Signal frames hold the same area.
 /// </summary>
-internal static unsafe class ExtendedState
+public static unsafe class ExtendedState
 {
     private const uint X87Component = 1, SseComponent = 2;
     private const ulong Compacted = 1UL << 63;
@@ -18,7 +19,28 @@ internal static unsafe class ExtendedState
     /// <summary>Bytes that pass through the vCPU's bounce buffer at once.</summary>
     private const int Piece = 64;
 
-    public static Handler Bind(ref Binding b)
+    /// <summary>Bytes of an area in the standard format.</summary>
+    public const int Size = HeaderOffset + HeaderSize;
+
+    /// <summary>The components that XCR0 enables.</summary>
+    public const ulong Components = Cpuid.XCr0;
+
+    /// <summary>XSAVE64 of all components into cleared memory.</summary>
+    public static void Store(VcpuRegisters* r, Span<byte> area)
+    {
+        area[..Size].Clear();
+        FxsaveImage.Store(r, area);
+        MemoryMarshal.Write(area[HeaderOffset..], Components);
+    }
+
+    /// <summary>XRSTOR64 of the components in <paramref name="requested"/>. False, with nothing changed: #GP.</summary>
+    public static bool Load(VcpuRegisters* r, ReadOnlySpan<byte> area, ulong requested)
+    {
+        fixed (byte* from = area[..Size])
+            return TryLoad(r, from, (uint)(requested & Components), wide: true);
+    }
+
+    internal static Handler Bind(ref Binding b)
     {
         switch (b.Instruction.Code)
         {
@@ -92,23 +114,19 @@ internal static unsafe class ExtendedState
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool TryRestore(VcpuState* c, ulong address, bool wide)
     {
-        byte* area = stackalloc byte[HeaderOffset + HeaderSize];
-        for (int at = 0; at < HeaderOffset + HeaderSize; at += Piece)
+        byte* area = stackalloc byte[Size];
+        for (int at = 0; at < Size; at += Piece)
         {
             byte* piece = Mmu.ReadSlow(c, address + (uint)at, Piece);
             if (piece == null)
                 return false;
             Unsafe.CopyBlockUnaligned(area + at, piece, Piece);
         }
-        ulong* header = (ulong*)(area + HeaderOffset);
-        bool compacted = (header[1] & Compacted) != 0;
-        if (!IsValid(header, compacted) || !TryLoad(c, area, Requested(c), header[0], compacted, wide))
-        {
-            c->Vector = Vector.GeneralProtection;
-            c->ErrorCode = 0;
-            return false;
-        }
-        return true;
+        if (TryLoad(&c->Registers, area, Requested(c), wide))
+            return true;
+        c->Vector = Vector.GeneralProtection;
+        c->ErrorCode = 0;
+        return false;
     }
 
     private static bool IsValid(ulong* header, bool compacted)
@@ -125,15 +143,20 @@ internal static unsafe class ExtendedState
     }
 
     /// <summary>Components that are requested come from the area if it holds them, else become as after reset; the others stay.</summary>
-    private static bool TryLoad(VcpuState* c, byte* area, uint requested, ulong held, bool compacted, bool wide)
+    private static bool TryLoad(VcpuRegisters* r, byte* area, uint requested, bool wide)
     {
+        ulong* header = (ulong*)(area + HeaderOffset);
+        bool compacted = (header[1] & Compacted) != 0;
+        if (!IsValid(header, compacted))
+            return false;
+        ulong held = header[0];
         var reset = default(VcpuRegisters);
         FxsaveImage.Reset(&reset);
         byte* initial = stackalloc byte[FxsaveImage.Size], image = stackalloc byte[FxsaveImage.Size];
         FxsaveImage.Store(&reset, initial, wide: true);
         // What is not requested passes through the image unharmed only with full pointers.
         bool full = wide || (requested & X87Component) == 0;
-        FxsaveImage.Store(&c->Registers, image, full);
+        FxsaveImage.Store(r, image, full);
         if ((requested & X87Component) != 0)
         {
             byte* from = (held & X87Component) != 0 ? area : initial;
@@ -147,6 +170,6 @@ internal static unsafe class ExtendedState
             // The standard format holds MXCSR whether or not it holds the vector registers (SDM vol. 1, 13.8.1).
             *(uint*)(image + MxcsrOffset) = *(uint*)((compacted ? from : area) + MxcsrOffset);
         }
-        return FxsaveImage.Load(&c->Registers, image, full);
+        return FxsaveImage.Load(r, image, full);
     }
 }

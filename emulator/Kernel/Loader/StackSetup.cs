@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Emulator.Hardware.Cpu;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Memory.MmanAbi;
@@ -21,8 +22,8 @@ internal sealed class StackSetup(ExecRequest request, Mm mm, IReadOnlyList<byte[
         AT_UID = 11, AT_EUID = 12, AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17, AT_SECURE = 23,
         AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31, AT_SYSINFO_EHDR = 33, AT_MINSIGSTKSZ = 51;
 
-    /// <summary>The largest signal frame: FXSAVE state, its alignment, siginfo and ucontext.</summary>
-    private const ulong MinSignalStack = 1776;
+    /// <summary>The largest signal frame (init_sigframe_size): extended state, its alignment, siginfo and ucontext.</summary>
+    private const ulong MinSignalStack = 944 + ExtendedState.Size;
 
     private readonly List<ulong> _auxiliary = [];
 

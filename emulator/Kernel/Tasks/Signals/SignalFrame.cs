@@ -6,7 +6,8 @@ namespace Emulator.Kernel.Tasks;
 
 /// <summary>
 /// The stack frame of a signal handler, as x86-64 Linux lays it out (arch/x86/include/asm/sigframe.h, include/uapi/asm/sigcontext.h):
-/// return address, ucontext, siginfo; above them, 64-byte aligned, the FXSAVE image. Debuggers and unwinders know this layout by heart.
+/// return address, ucontext, siginfo; above them, 64-byte aligned, the processor's extended state (<see cref="SignalFpState"/>). Debuggers and
+/// unwinders know this layout by heart.
 /// </summary>
 internal static unsafe class SignalFrame
 {
@@ -16,7 +17,7 @@ internal static unsafe class SignalFrame
 
     private const int RedZone = 128;
     private const ulong UserCode = 0x33, UserStack = 0x2B;
-    private const ulong UC_SIGCONTEXT_SS = 2, UC_STRICT_RESTORE_SS = 4;
+    private const ulong UC_FP_XSTATE = 1, UC_SIGCONTEXT_SS = 2, UC_STRICT_RESTORE_SS = 4;
 
     private const ulong DirectionFlag = 1 << 10, TrapFlag = 1 << 8, ResumeFlag = 1 << 16, AlignmentCheck = 1 << 18, OverflowFlag = 1 << 11;
 
@@ -66,17 +67,18 @@ internal static unsafe class SignalFrame
         bool entering = action.Has(SignalAction.SA_ONSTACK) && StackState(task, rsp) == 0;
         if (entering)
             sp = task.AltStackBase + task.AltStackSize;
-        ulong fpState = (sp - FxsaveImage.Size) & ~63UL;
+        bool extended = SignalFpState.IsExtended(task);
+        Span<byte> state = stackalloc byte[SignalFpState.MaxSize];
+        state = state[..SignalFpState.Store(r, extended, state)];
+        ulong fpState = (sp - (ulong)state.Length) & ~63UL;
         ulong at = ((fpState - (ulong)sizeof(Frame)) & ~15UL) - 8;
         if ((onAltStack || entering) && !(at > task.AltStackBase && at - task.AltStackBase <= task.AltStackSize))
             return false;
 
-        Span<byte> fx = stackalloc byte[FxsaveImage.Size];
-        FxsaveImage.Store(r, fx);
         var frame = new Frame
         {
             ReturnAddress = action.Restorer,
-            Flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+            Flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (extended ? UC_FP_XSTATE : 0),
             StackBase = task.AltStackBase,
             StackFlags = task.AltStackFlags,
             StackSize = task.AltStackSize,
@@ -107,7 +109,7 @@ internal static unsafe class SignalFrame
             Mask = mask,
         };
         info.Encode(new Span<byte>(frame.Info, SignalInfo.Size));
-        if (!task.CopyToUser(fpState, fx) || !task.CopyToUser(at, MemoryMarshal.AsBytes(new ReadOnlySpan<Frame>(in frame))))
+        if (!task.CopyToUser(fpState, state) || !task.CopyToUser(at, MemoryMarshal.AsBytes(new ReadOnlySpan<Frame>(in frame))))
             return false;
         if ((task.AltStackFlags & SS_AUTODISARM) != 0)
             ResetAltStack(task);
@@ -131,14 +133,9 @@ internal static unsafe class SignalFrame
         Frame frame = default;
         if (!task.CopyFromUser(at, MemoryMarshal.AsBytes(new Span<Frame>(ref frame))))
             return false;
-        Span<byte> fx = stackalloc byte[FxsaveImage.Size];
-        if (frame.FpState != 0 && !task.CopyFromUser(frame.FpState, fx))
+        if (!SignalFpState.Restore(task, frame.FpState))
             return false;
         VcpuRegisters* r = task.Registers;
-        if (frame.FpState == 0)
-            FxsaveImage.Reset(r);
-        else if (!FxsaveImage.Load(r, fx))
-            return false;
         r->Gpr[8] = frame.R8;
         r->Gpr[9] = frame.R9;
         r->Gpr[10] = frame.R10;
