@@ -8,10 +8,10 @@ namespace Emulator.Kernel;
 /// </summary>
 public abstract class Clock
 {
-    /// <summary>CLOCK_MONOTONIC: time since the machine was made, starting at a value that no program mistakes for "never".</summary>
+    /// <summary>CLOCK_MONOTONIC, and what RDTSC reads. Never near zero, which programs take for "never".</summary>
     public abstract long MonotonicNs { get; }
 
-    /// <summary>CLOCK_REALTIME at <see cref="MonotonicNs"/> zero.</summary>
+    /// <summary>CLOCK_REALTIME at <see cref="MonotonicNs"/> zero; the same for the machine's life, because nobody may set a clock.</summary>
     public abstract long RealtimeOffsetNs { get; }
 
     public long RealtimeNs => MonotonicNs + RealtimeOffsetNs;
@@ -26,13 +26,14 @@ public abstract class Clock
 /// <summary>The host's clock.</summary>
 public sealed class HostClock : Clock
 {
-    private readonly long _start = Stopwatch.GetTimestamp();
-    private readonly long _realtimeAtStart = (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks * 100;
-    private readonly long _bootAtStart = Environment.TickCount64 * Millisecond;
+    /// <summary>Both the monotonic and the wall clock of the host are read once, so that the guest's never part.</summary>
+    private readonly long _realtimeOffset = (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks * 100 - Now;
 
-    public override long MonotonicNs => _bootAtStart + (long)Stopwatch.GetElapsedTime(_start).TotalNanoseconds;
+    public override long MonotonicNs => Now;
 
-    public override long RealtimeOffsetNs => _realtimeAtStart - _bootAtStart;
+    public override long RealtimeOffsetNs => _realtimeOffset;
+
+    private static long Now => Stopwatch.GetTimestamp() * (Second / Stopwatch.Frequency);
 }
 
 /// <summary>Time that passes only by executed instructions and by the scheduler's jumps. One nanosecond is one instruction.</summary>

@@ -28,9 +28,9 @@ public sealed partial class Machine : IDisposable
         Clock = virtualClock is null ? new HostClock() : virtualClock;
         Random = options.Deterministic ? new RandomSource(options.Seed) : RandomSource.FromHost();
         Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb, options.Cpu);
-        if (virtualClock is not null)
-            Platform.ReadTimestamp = () => (ulong)virtualClock.MonotonicNs;
+        Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform);
+        MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();

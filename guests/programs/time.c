@@ -104,13 +104,39 @@ static void check_vdso(void)
                 break;
         }
     }
-    struct { long s, us; } tv = { 0, 0 };
-    CHECK_EQ(day(&tv, NULL), 0);
+    static const int served[] = { 4, 5, 6, 7, 11 };
+    for (size_t i = 0; i < COUNT_OF(served); i++) {
+        timespec t = { 0, -1 };
+        CHECK_EQ(get(served[i], &t), 0);
+        // Coarse clocks and those of other kernels may lag by a tick.
+        long difference = clock(served[i]) - nanoseconds(t);
+        CHECK(difference > -20000000 && t.tv_nsec >= 0);
+    }
+    timespec none;
+    CHECK_EQ(get(2, &none), 0);
+    CHECK_EQ(get(99, &none), -EINVAL);
+    CHECK_EQ(get(31, &none), -EINVAL);
+    timespec earlier = { 0, 0 };
+    for (int i = 0; i < 10000; i++) {
+        timespec later;
+        get(1, &later);
+        if (!CHECK(nanoseconds(later) >= nanoseconds(earlier)))
+            break;
+        earlier = later;
+    }
+    struct { long s, us; } tv = { 0, 0 }, zone = { -1, -1 };
+    CHECK_EQ(day(&tv, &zone), 0);
+    CHECK(tv.us >= 0 && tv.us < 1000000);
+    CHECK_EQ(zone.s, 0);
+    CHECK_EQ(zone.us, -1);
+    CHECK_EQ(day(NULL, NULL), 0);
+    CHECK_EQ(cpu(NULL, NULL, NULL), 0);
     long now = sys(time, NULL), stored = 0;
     CHECK(tv.s >= now - 1 && tv.s <= now + 1);
     long told = seconds(&stored);
     CHECK_EQ(told, stored);
     CHECK(stored >= now - 1 && stored <= now + 1);
+    CHECK_EQ(seconds(NULL) - stored <= 1, true);
     unsigned c = ~0u, node = ~0u;
     CHECK_EQ(cpu(&c, &node, NULL), 0);
     CHECK(c < 4096);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Emulator.Kernel;
+using Emulator.Kernel.Syscalls;
 
 namespace Emulator.Tests.Guests;
 
@@ -48,6 +49,18 @@ public sealed class GlibcTests
         EmulatedHost.Run(run, options).AssertIs(native);
     }
 
+    [Test]
+    public void Clocks_are_read_without_a_system_call([Values(Toolchain.StaticGlibc, Toolchain.StaticMusl)] Toolchain toolchain)
+    {
+        CallCounter calls = new();
+        Outcome outcome = EmulatedHost.Run(new(Build("clocks", toolchain)), new() { Vcpus = 2, Trace = calls });
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+            Assert.That(calls.Names, Has.None.AnyOf("clock_gettime", "gettimeofday", "time"));
+        }
+    }
+
     private string Build(string program, Toolchain toolchain) => _built.GetOrAdd((program, toolchain), key => new(() => Compile(key.Item1, key.Item2))).Value;
 
     private string Compile(string program, Toolchain toolchain)
@@ -73,5 +86,16 @@ public sealed class GlibcTests
         Outcome built = NativeHost.Run(new GuestRun("") { Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"] }, path, arguments);
         Assert.That(built.Status, Is.Zero, built.ToString());
         return output;
+    }
+
+    private sealed class CallCounter : ISyscallTracer
+    {
+        public ConcurrentBag<string> Names { get; } = [];
+
+        public void Enter(Emulator.Kernel.Tasks.Task task, ulong number, SyscallDefinition? definition, in SyscallArgs args) => Names.Add(SyscallNames.Of(number));
+
+        public void Leave(Emulator.Kernel.Tasks.Task task, ulong number, SyscallDefinition? definition, in SyscallArgs args, long result)
+        {
+        }
     }
 }

@@ -7,21 +7,15 @@ namespace Emulator.Tests.Loader;
 /// <summary>Looks functions up in the vDSO as C libraries do: dynamic section, hash chain, symbol, version.</summary>
 public sealed class VdsoTests
 {
-    private readonly byte[] _image = VdsoImage.Build();
+    private readonly byte[] _image = VdsoImage.Build(0);
 
-    [TestCase("__vdso_clock_gettime", 228)]
-    [TestCase("__vdso_gettimeofday", 96)]
-    [TestCase("__vdso_time", 201)]
-    [TestCase("__vdso_getcpu", 309)]
-    [TestCase("clock_gettime", 228)]
-    public void A_function_is_found_by_name_and_version_and_makes_its_system_call(string name, int systemCall)
-    {
-        int code = Find(name, "LINUX_2.6");
-        Assert.That(code, Is.Positive, "not found");
-        Assert.That(_image[code], Is.EqualTo(0xB8), "MOV EAX, imm32");
-        Assert.That(BinaryPrimitives.ReadInt32LittleEndian(_image.AsSpan(code + 1)), Is.EqualTo(systemCall));
-        Assert.That(_image.AsSpan(code + 5, 3).ToArray(), Is.EqualTo(new byte[] { 0x0F, 0x05, 0xC3 }), "SYSCALL; RET");
-    }
+    [TestCase("__vdso_clock_gettime")]
+    [TestCase("__vdso_gettimeofday")]
+    [TestCase("__vdso_clock_getres")]
+    [TestCase("__vdso_time")]
+    [TestCase("__vdso_getcpu")]
+    [TestCase("clock_gettime")]
+    public void A_function_is_found_by_name_and_version(string name) => Assert.That(Find(name, "LINUX_2.6"), Is.GreaterThanOrEqualTo(0x800));
 
     [Test]
     public void A_name_that_is_not_there_is_not_found() => Assert.That(Find("__vdso_nothing", "LINUX_2.6"), Is.Zero);

@@ -10,6 +10,9 @@ public sealed class Vdso(PageAllocator pages)
     private readonly Lock _lock = new();
     private ShmemPageCache? _cache;
 
+    /// <summary>What the functions add to the time-stamp counter for CLOCK_REALTIME. Set before the first program is loaded.</summary>
+    public long RealtimeOffsetNs { get; set; }
+
     /// <summary>Maps it where there is room and notes where in <see cref="Mm.VdsoBase"/>; 0 there when there is none.</summary>
     internal void Map(Mm mm, Task? task)
     {
@@ -18,7 +21,7 @@ public sealed class Vdso(PageAllocator pages)
             if (_cache is null)
             {
                 _cache = new ShmemPageCache(pages);
-                _cache.Write(0, VdsoImage.Build());
+                _cache.Write(0, VdsoImage.Build(RealtimeOffsetNs));
             }
         }
         long mapped = mm.MapSpecial(task, 4096, Flags, _cache, "[vdso]");

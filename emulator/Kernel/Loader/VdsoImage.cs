@@ -1,13 +1,12 @@
 using System.Buffers.Binary;
 using System.Text;
 using Iced.Intel;
-using static Iced.Intel.AssemblerRegisters;
 
 namespace Emulator.Kernel.Loader;
 
 /// <summary>
 /// Builds the shared object that is mapped into every program as its vDSO: an ELF file with a dynamic symbol table, hash table and the
-/// version LINUX_2.6, as C libraries look functions up in it (Documentation/ABI/stable/vdso). Each function makes its system call.
+/// version LINUX_2.6, as C libraries look functions up in it (Documentation/ABI/stable/vdso). What the functions do is in <see cref="VdsoCode"/>.
 /// </summary>
 internal static class VdsoImage
 {
@@ -16,28 +15,20 @@ internal static class VdsoImage
     private const int SectionSize = 64, SectionCount = 4, SectionsOffset = 4096 - SectionCount * SectionSize, TextSection = 1;
     private const ushort BaseVersion = 1, FunctionVersion = 2;
 
-    private static readonly (string Name, uint SystemCall)[] Functions =
-    [
-        ("clock_gettime", 228),
-        ("gettimeofday", 96),
-        ("clock_getres", 229),
-        ("time", 201),
-        ("getcpu", 309),
-    ];
-
     /// <summary>The image, one page.</summary>
-    public static byte[] Build()
+    public static byte[] Build(long realtimeOffsetNs)
     {
-        (byte[] code, int[] offsets) = Assemble();
+        (byte[] code, int[] offsets) = Assemble(realtimeOffsetNs);
         byte[] image = new byte[4096];
         code.CopyTo(image, CodeOffset);
 
         // Every function has two names: its own with the prefix, and the plain one, as Linux's has.
         var names = new List<(string Name, int Offset)>();
-        for (int i = 0; i < Functions.Length; i++)
+        for (int i = 0; i < offsets.Length; i++)
         {
-            names.Add(("__vdso_" + Functions[i].Name, offsets[i]));
-            names.Add((Functions[i].Name, offsets[i]));
+            string name = VdsoCode.Functions[i].Name;
+            names.Add(("__vdso_" + name, offsets[i]));
+            names.Add((name, offsets[i]));
         }
         var strings = new MemoryStream();
         int AddString(string text)
@@ -85,16 +76,14 @@ internal static class VdsoImage
         return image;
     }
 
-    private static (byte[] Code, int[] Offsets) Assemble()
+    private static (byte[] Code, int[] Offsets) Assemble(long realtimeOffsetNs)
     {
         using var stream = new MemoryStream();
-        int[] offsets = new int[Functions.Length];
-        for (int i = 0; i < Functions.Length; i++)
+        int[] offsets = new int[VdsoCode.Functions.Count];
+        for (int i = 0; i < offsets.Length; i++)
         {
             var assembler = new Assembler(64);
-            assembler.mov(eax, Functions[i].SystemCall);
-            assembler.syscall();
-            assembler.ret();
+            VdsoCode.Functions[i].Emit(assembler, realtimeOffsetNs);
             stream.SetLength((stream.Length + 15) & ~15);
             stream.Position = stream.Length;
             offsets[i] = CodeOffset + (int)stream.Length;

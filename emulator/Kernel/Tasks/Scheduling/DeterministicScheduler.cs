@@ -1,3 +1,5 @@
+using Emulator.Hardware.Cpu;
+
 namespace Emulator.Kernel.Tasks.Scheduling;
 
 /// <summary>
@@ -25,12 +27,16 @@ internal sealed class DeterministicScheduler : Scheduler
     private bool _ended;
     private long _executed;
 
+    /// <summary>What <see cref="Quantum"/> gave last, and the last time stamp read.</summary>
+    private long _granted, _timestamp;
+
     internal DeterministicScheduler(Machine machine, VirtualClock clock)
         : base(machine)
     {
         _clock = clock;
         _random = new RandomSource(machine.Options.Seed ^ 0x5C4E_D01E);
         _limit = machine.Options.MaxInstructions ?? long.MaxValue;
+        machine.Platform.ReadTimestamp = ReadTimestamp;
     }
 
     internal override void PreemptionPoint(Task task)
@@ -46,7 +52,16 @@ internal sealed class DeterministicScheduler : Scheduler
         SchedulingState s = task.Scheduling;
         if (s.QuantumLeft <= 0)
             s.QuantumLeft = 1 + _random.Next(LongestQuantum);
-        return Math.Clamp(_limit - _executed, 1, s.QuantumLeft);
+        return _granted = Math.Clamp(_limit - _executed, 1, s.QuantumLeft);
+    }
+
+    /// <summary>RDTSC: the clock and what its holder, the only one who executes anything, has executed since. An instruction that runs singly has no budget to tell by.</summary>
+    private unsafe ulong ReadTimestamp()
+    {
+        VcpuState* state = _baton!.Vcpu!.State;
+        long executed = state->Single != 0 ? 0 : _granted - state->Budget;
+        _timestamp = Math.Max(_timestamp, _clock.MonotonicNs + executed);
+        return (ulong)_timestamp;
     }
 
     internal override void Executed(Task task, long instructions)
