@@ -22,11 +22,18 @@ internal sealed unsafe class PageTables
     /// <summary>A mapped page that no access may reach (PROT_NONE): not present, frame kept (Linux's _PAGE_PROTNONE has the same bit).</summary>
     public const Pte ProtNone = Pte.Global;
 
+    /// <summary>Bytes that a level-1 leaf maps.</summary>
+    public const ulong HugeSize = 1UL << 21;
+
+    /// <summary>The pages of 4 KiB in it.</summary>
+    public const int LeafPages = PageTable.Entries;
+
     private const Pte TableEntry = Pte.Present | Pte.Writable | Pte.User | Pte.Accessed | Pte.Dirty;
     private const int UserEntries = PageTable.Entries / 2;
 
     private readonly PageAllocator _pages;
     private long _tables;
+    private ulong _deposited;
 
     private PageTables(PageAllocator pages, Pfn root)
     {
@@ -36,7 +43,7 @@ internal sealed unsafe class PageTables
 
     public Pfn Root { get; }
 
-    /// <summary>Table pages in use besides the root.</summary>
+    /// <summary>Table pages in use besides the root, deposited ones included.</summary>
     public long TableCount => Volatile.Read(ref _tables);
 
     /// <summary>Makes empty tables whose kernel half is a copy of <paramref name="template"/>'s; null when memory is exhausted.</summary>
@@ -59,30 +66,45 @@ internal sealed unsafe class PageTables
 
     public static Pfn FrameOf(ulong entry) => new((entry & (ulong)Pte.Frame) >> Pfn.Shift);
 
-    /// <summary>The level-0 entry of an address, or null where there is no table.</summary>
+    /// <summary>Whether a level-1 entry maps a 2 MiB page rather than naming a table; PROT_NONE keeps the size bit.</summary>
+    public static bool IsLeaf(ulong entry) => IsMapped(entry) && (entry & (ulong)Pte.PageSize) != 0;
+
+    private static bool IsTable(ulong entry) => (entry & (ulong)(Pte.Present | Pte.PageSize)) == (ulong)Pte.Present;
+
+    /// <summary>The level-0 entry of an address, or null where there is no table: nothing is mapped, or a 2 MiB leaf.</summary>
     public ulong* Find(ulong address)
     {
-        Pfn table = Root;
-        for (int level = PageTable.RootLevel; level > 0; level--)
-        {
-            ulong entry = Volatile.Read(ref Entries(table)[PageTable.Index(address, level)]);
-            if ((entry & (ulong)Pte.Present) == 0)
-                return null;
-            table = FrameOf(entry);
-        }
-        return Entries(table) + PageTable.Index(address, 0);
+        ulong* entry = Find(address, out int level);
+        return level == 0 ? entry : null;
     }
 
-    /// <summary>The level-0 entry of an address, making the tables above it; null when memory is exhausted.</summary>
-    public ulong* FindOrCreate(ulong address)
+    /// <summary>The entry that maps an address: of level 0, or of level 1 if it is a 2 MiB leaf; null where there is no table.</summary>
+    public ulong* Find(ulong address, out int level)
+    {
+        ulong* entry = FindLowest(address, out level, out bool found);
+        return found ? entry : null;
+    }
+
+    /// <summary>
+    /// The level-0 entry of an address, making the tables above it; null when memory is exhausted. Where a 2 MiB leaf is, that entry:
+    /// like any entry somebody else has filled, it is not empty.
+    /// </summary>
+    public ulong* FindOrCreate(ulong address) => Walk(address, 0);
+
+    /// <summary>The level-1 entry of an address, making the tables above it: for a 2 MiB leaf. Null when memory is exhausted.</summary>
+    public ulong* FindOrCreateHuge(ulong address) => Walk(address, 1);
+
+    private ulong* Walk(ulong address, int bottom)
     {
         Pfn table = Root;
-        for (int level = PageTable.RootLevel; level > 0; level--)
+        for (int level = PageTable.RootLevel; level > bottom; level--)
         {
             ulong* entry = Entries(table) + PageTable.Index(address, level);
-            if ((*entry & (ulong)Pte.Present) == 0)
+            if (!IsTable(*entry))
             {
-                if (!_pages.TryAllocate(PageFlags.Table, zero: true, out Pfn next))
+                if (level == 1 && *entry != 0)
+                    return entry;
+                if (!TryAllocateTable(out Pfn next))
                     return null;
                 Interlocked.Increment(ref _tables);
                 // Release: a walker that sees the entry sees the cleared table.
@@ -90,44 +112,125 @@ internal sealed unsafe class PageTables
             }
             table = FrameOf(*entry);
         }
-        return Entries(table) + PageTable.Index(address, 0);
+        return Entries(table) + PageTable.Index(address, bottom);
     }
 
-    /// <summary>Steps through the existing entries of [address, end): each call yields a run of entries in one table.</summary>
-    /// <param name="address">In: where to look. Out: the address of the first entry yielded.</param>
+    /// <summary>A cleared table, not yet hooked in anywhere.</summary>
+    public bool TryAllocateTable(out Pfn table) => _pages.TryAllocate(PageFlags.Table, zero: true, out table);
+
+    /// <summary>
+    /// Keeps a table for the time when a leaf of anonymous memory must be split, which may not fail (pgtable_trans_huge_deposit). Each such
+    /// leaf has one; which is all the same. Under the page-table lock.
+    /// </summary>
+    public void Deposit(Pfn table)
+    {
+        _pages[table].Index = _deposited;
+        _deposited = table.Value;
+        Interlocked.Increment(ref _tables);
+    }
+
+    /// <summary>Takes a deposited table back (pgtable_trans_huge_withdraw); it is all zeroes.</summary>
+    public Pfn Withdraw()
+    {
+        var table = new Pfn(_deposited);
+        _deposited = _pages[table].Index;
+        _pages[table].Index = 0;
+        Interlocked.Decrement(ref _tables);
+        return table;
+    }
+
+    /// <summary>
+    /// Hooks a table in place of an invalidated leaf, with 512 entries that map the leaf's frames with its permissions. Under the
+    /// page-table lock; the old translation is flushed already.
+    /// </summary>
+    /// <param name="leaf">The level-1 entry.</param>
+    /// <param name="old">What it was.</param>
+    /// <param name="table">An empty table.</param>
+    public void ReplaceLeaf(ulong* leaf, ulong old, Pfn table)
+    {
+        ulong first = old & ~(ulong)Pte.PageSize;
+        ulong* entries = Entries(table);
+        for (int i = 0; i < PageTable.Entries; i++)
+            entries[i] = first + ((ulong)i << Pfn.Shift);
+        Interlocked.Increment(ref _tables);
+        Volatile.Write(ref *leaf, table.Address | (ulong)TableEntry);
+    }
+
+    /// <summary>Unhooks the table of level-0 entries that covers an address, for a leaf to take its place; default where there is none.</summary>
+    public Pfn UnhookTable(ulong address)
+    {
+        ulong* entry = FindOrCreateHuge(address);
+        if (entry is null || !IsTable(*entry))
+            return default;
+        Pfn table = FrameOf(*entry);
+        Volatile.Write(ref *entry, 0);
+        Interlocked.Decrement(ref _tables);
+        return table;
+    }
+
+    /// <summary>As <see cref="NextRun(ref ulong, ulong, out ulong*, out int, out int)"/>, passing over 2 MiB leaves.</summary>
+    public bool NextRun(ref ulong address, ulong end, out ulong* entries, out int count)
+    {
+        while (NextRun(ref address, end, out entries, out count, out int level))
+        {
+            if (level == 0)
+                return true;
+            address = NextBoundary(address, end, level);
+        }
+        return false;
+    }
+
+    /// <summary>Steps through the existing entries of [address, end): each call yields a run of entries in one table, or one 2 MiB leaf.</summary>
+    /// <param name="address">In: where to look. Out: the address of the first entry yielded; of a leaf, where the range enters it.</param>
     /// <param name="end">End of the range.</param>
     /// <param name="entries">The first entry.</param>
-    /// <param name="count">How many entries; the next call begins behind them.</param>
-    public bool NextRun(ref ulong address, ulong end, out ulong* entries, out int count)
+    /// <param name="count">How many entries; the next call begins behind them, for a leaf at <see cref="NextBoundary"/>.</param>
+    /// <param name="level">0, or 1 for a leaf. It was one when looked at without the page-table lock: <see cref="IsLeaf"/> tells under it.</param>
+    public bool NextRun(ref ulong address, ulong end, out ulong* entries, out int count, out int level)
     {
         while (address < end)
         {
-            Pfn table = Root;
-            int level = PageTable.RootLevel;
-            while (level > 0)
+            entries = FindLowest(address, out level, out bool found);
+            if (found)
             {
-                ulong entry = Entries(table)[PageTable.Index(address, level)];
-                if ((entry & (ulong)Pte.Present) == 0)
-                    break;
-                table = FrameOf(entry);
-                level--;
-            }
-            if (level == 0)
-            {
-                int first = PageTable.Index(address, 0);
-                entries = Entries(table) + first;
-                count = (int)Math.Min((ulong)(PageTable.Entries - first), (end - address) >> Pfn.Shift);
+                count = level > 0 ? 1 : (int)Math.Min((ulong)(PageTable.Entries - PageTable.Index(address, 0)), (end - address) >> Pfn.Shift);
                 return true;
             }
-            ulong span = 1UL << PageTable.Shift(level);
-            ulong next = (address & ~(span - 1)) + span;
+            ulong next = NextBoundary(address, ulong.MaxValue, level);
             if (next <= address)
                 break;
             address = next;
         }
         entries = null;
-        count = 0;
+        count = level = 0;
         return false;
+    }
+
+    /// <summary>The first address that another entry of a level translates, or the end of the range if that comes first.</summary>
+    public static ulong NextBoundary(ulong address, ulong end, int level)
+    {
+        ulong span = 1UL << PageTable.Shift(level);
+        ulong next = (address & ~(span - 1)) + span;
+        return next <= address ? end : Math.Min(next, end);
+    }
+
+    /// <summary>The entry where the walk of an address ends, and its level; found: it is of level 0 or a leaf.</summary>
+    private ulong* FindLowest(ulong address, out int level, out bool found)
+    {
+        Pfn table = Root;
+        for (level = PageTable.RootLevel; level > 0; level--)
+        {
+            ulong* entry = Entries(table) + PageTable.Index(address, level);
+            ulong value = Volatile.Read(ref *entry);
+            if (!IsTable(value))
+            {
+                found = level == 1 && IsLeaf(value);
+                return entry;
+            }
+            table = FrameOf(value);
+        }
+        found = true;
+        return Entries(table) + PageTable.Index(address, 0);
     }
 
     /// <summary>Fills an entry that is empty.</summary>
@@ -190,6 +293,8 @@ internal sealed unsafe class PageTables
                 break;
             ulong entry = entries[i];
             if ((entry & (ulong)Pte.Present) == 0)
+                continue;
+            if (IsLeaf(entry))
                 continue;
             Pfn child = FrameOf(entry);
             if (level > 1)
