@@ -23,6 +23,12 @@ public enum PageFlags : uint
     Used = 1 << 7,
     /// <summary>The frame is on a free list.</summary>
     Free = 1 << 8,
+    /// <summary>The first frame of a 2 MiB page, which carries the references of all of it (a compound page).</summary>
+    Head = 1 << 9,
+    /// <summary>One of the other frames of a 2 MiB page.</summary>
+    Tail = 1 << 10,
+    /// <summary>A 2 MiB page of the hugetlb pool, to which it goes back when it is freed.</summary>
+    HugeTlb = 1 << 11,
 }
 
 /// <summary>

@@ -107,7 +107,7 @@ public sealed unsafe class PageAllocator : IDisposable
             page.MapCount = 0;
             page.Owner = 0;
             page.Index = 0;
-            page.Flags = flags | PageFlags.Used;
+            page.Flags = flags | PageFlags.Used | (order == 0 ? PageFlags.None : i == 0 ? PageFlags.Head : PageFlags.Tail);
         }
         if (stale)
             Clean(frame, order, zero);
@@ -118,13 +118,22 @@ public sealed unsafe class PageAllocator : IDisposable
 
     /// <summary>Takes another reference to a frame that the caller knows is held.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Get(Pfn frame) => Interlocked.Increment(ref _pages[frame.Value].RefCount);
+    public void Get(Pfn frame) => Interlocked.Increment(ref _pages[HeadOf(frame).Value].RefCount);
+
+    /// <summary>The frame that carries the references: of a 2 MiB page the first one, of any other the frame itself (compound_head).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public Pfn HeadOf(Pfn frame) =>
+        (_pages[frame.Value].Flags & PageFlags.Tail) == 0 ? frame : new Pfn(frame.Value & ~((1UL << HugeOrder) - 1));
+
+    /// <summary>Leaves of level 1 that map a 2 MiB page; entries of level 0 are counted at each of its frames.</summary>
+    public ref int EntireMapCount(Pfn head) => ref _pages[head.Value + 1].RefCount;
 
     /// <summary>Drops a reference and frees the frame with the last one.</summary>
     public void Put(Pfn frame)
     {
-        if (Interlocked.Decrement(ref _pages[frame.Value].RefCount) == 0)
-            Free(frame, 0);
+        Pfn head = HeadOf(frame);
+        if (Interlocked.Decrement(ref _pages[head.Value].RefCount) == 0)
+            Free(head, (_pages[head.Value].Flags & PageFlags.Head) != 0 ? HugeOrder : 0);
     }
 
     /// <summary>Frees a block of 2^order frames whose last reference is gone.</summary>
@@ -133,8 +142,12 @@ public sealed unsafe class PageAllocator : IDisposable
         ref Page page = ref _pages[frame.Value];
         if ((page.Flags & PageFlags.Table) != 0)
             Interlocked.Decrement(ref _tables);
-        page.Flags = PageFlags.Used | PageFlags.Free;
-        page.Owner = 0;
+        for (ulong i = 0; i < 1UL << order; i++)
+        {
+            ref Page freed = ref _pages[frame.Value + i];
+            freed.Flags = PageFlags.Used | PageFlags.Free;
+            freed.Owner = 0;
+        }
         lock (_lock)
         {
             page.Index = _freeLists[order];
