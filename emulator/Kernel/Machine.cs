@@ -29,7 +29,7 @@ public sealed partial class Machine : IDisposable
         Random = options.Deterministic ? new RandomSource(options.Seed) : RandomSource.FromHost();
         Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb, options.Cpu);
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
-        MemorySystem = new MemorySystem(Platform);
+        MemorySystem = new MemorySystem(Platform, options.SwapBytes);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);

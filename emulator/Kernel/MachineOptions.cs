@@ -18,6 +18,9 @@ public sealed record MachineOptions
     /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>
     public ulong MemoryBytes { get; init; } = 4UL << 30;
 
+    /// <summary>Size of the swap area in bytes, in host memory beside the guest's; 0: none.</summary>
+    public ulong SwapBytes { get; init; }
+
     public TlbGeometry Tlb { get; init; } = TlbGeometry.Default;
 
     /// <summary>The instruction-set extensions that the vCPUs have.</summary>

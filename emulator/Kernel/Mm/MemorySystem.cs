@@ -8,9 +8,13 @@ namespace Emulator.Kernel.Memory;
 /// <summary>What all address spaces of a machine share: frames, TLB shootdown, the kernel's half of the page tables, cached host files.</summary>
 public sealed class MemorySystem : IDisposable
 {
-    public MemorySystem(Platform platform)
+    /// <param name="platform">The hardware.</param>
+    /// <param name="swapBytes">Size of the swap area; 0: none.</param>
+    public MemorySystem(Platform platform, ulong swapBytes = 0)
     {
         Pages = new PageAllocator(platform.Memory);
+        PageLocks = new PageLocks(Pages);
+        Swap = new SwapArea(Pages, swapBytes);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
         VsyscallPage.Map(Pages, KernelTables);
         Vdso = new Vdso(Pages);
@@ -24,6 +28,13 @@ public sealed class MemorySystem : IDisposable
 
     internal Vdso Vdso { get; }
 
+    internal PageLocks PageLocks { get; }
+
+    public SwapArea Swap { get; }
+
+    /// <summary>The counters of /proc/vmstat.</summary>
+    public VmEvents Events { get; } = new();
+
     /// <summary>System V shared memory segments.</summary>
     public SysvSharedMemory SysvSharedMemory { get; } = new();
 
@@ -36,7 +47,11 @@ public sealed class MemorySystem : IDisposable
     /// <summary>Tables with nothing but the kernel's half, which every address space copies.</summary>
     internal PageTables KernelTables { get; }
 
-    public void Dispose() => Pages.Dispose();
+    public void Dispose()
+    {
+        Swap.Dispose();
+        Pages.Dispose();
+    }
 }
 
 /// <summary>What a page fault turned out to be.</summary>

@@ -29,6 +29,14 @@ public enum PageFlags : uint
     Tail = 1 << 10,
     /// <summary>A 2 MiB page of the hugetlb pool, to which it goes back when it is freed.</summary>
     HugeTlb = 1 << 11,
+    /// <summary>Somebody changes what the page is (reclaim, migration, truncation, swap-in): see <see cref="PageLocks"/>.</summary>
+    Locked = 1 << 16,
+    /// <summary>The anonymous page has a slot in the swap area, which holds a reference (<see cref="SwapArea"/>).</summary>
+    SwapCache = 1 << 17,
+    /// <summary>MADV_FREE: may be dropped while it is clean, for it is not swap-backed any more (Linux: anon without PG_swapbacked).</summary>
+    LazyFree = 1 << 18,
+    /// <summary>Used since reclaim last looked; it gets a second chance.</summary>
+    Referenced = 1 << 19,
 }
 
 /// <summary>

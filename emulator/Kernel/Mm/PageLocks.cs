@@ -1,0 +1,56 @@
+using System.Runtime.CompilerServices;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// The lock of each page (PG_locked): held while a page changes what it is, never under a spin lock when it may be contended. Those who
+/// wait sleep on one of a few hashed queues (mm/filemap.c:folio_wait_table).
+/// </summary>
+internal sealed class PageLocks
+{
+    private const int Queues = 64;
+
+    private readonly PageAllocator _pages;
+    private readonly WaitQueue[] _queues = new WaitQueue[Queues];
+
+    public PageLocks(PageAllocator pages)
+    {
+        _pages = pages;
+        for (int i = 0; i < Queues; i++)
+            _queues[i] = new WaitQueue();
+    }
+
+    public bool IsLocked(Pfn frame) => (Word(frame) & (uint)PageFlags.Locked) != 0;
+
+    /// <summary>trylock_page. The caller holds a reference.</summary>
+    public bool TryLock(Pfn frame) => (Interlocked.Or(ref Word(frame), (uint)PageFlags.Locked) & (uint)PageFlags.Locked) == 0;
+
+    /// <summary>lock_page: may sleep. The caller holds a reference.</summary>
+    /// <param name="task">The caller; null only while nobody else can hold the lock for long.</param>
+    public void Lock(Task? task, Pfn frame)
+    {
+        if (task is null)
+        {
+            SpinWait.SpinUntil(() => TryLock(frame));
+            return;
+        }
+        task.PreemptionPoint();
+        if (!TryLock(frame))
+            Queue(frame).Wait(task, (this, frame), static s => s.Item1.TryLock(s.frame), interruptible: false);
+    }
+
+    /// <summary>Waits until nobody holds the lock, without taking it (folio_wait_locked).</summary>
+    public void Wait(Task task, Pfn frame) => Queue(frame).Wait(task, (this, frame), static s => !s.Item1.IsLocked(s.frame), interruptible: false);
+
+    public void Unlock(Pfn frame)
+    {
+        Interlocked.And(ref Word(frame), ~(uint)PageFlags.Locked);
+        Queue(frame).WakeAll();
+    }
+
+    private ref uint Word(Pfn frame) => ref Unsafe.As<PageFlags, uint>(ref _pages[frame].Flags);
+
+    private WaitQueue Queue(Pfn frame) => _queues[(int)(frame.Value * 0x9E3779B97F4A7C15 >> 58)];
+}
