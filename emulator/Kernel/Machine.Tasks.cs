@@ -11,7 +11,10 @@ namespace Emulator.Kernel;
 public sealed partial class Machine
 {
     /// <summary>What uname reports: the kernel whose behaviour is followed.</summary>
-    public const string SystemName = "Linux", HostName = "emulator", Release = "6.1.0-emulator", Version = "#1 SMP Emulator", HardwareName = "x86_64";
+    public const string SystemName = "Linux", HostName = "emulator", Version = "#1 SMP Emulator", HardwareName = "x86_64";
+
+    /// <inheritdoc cref="KernelProfiles.Release"/>
+    public string Release => Options.Profile.Release();
 
     /// <summary>Each task is a host thread.</summary>
     internal const int MaxTasks = 10_000;

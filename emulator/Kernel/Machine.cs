@@ -6,6 +6,7 @@ using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Futexes;
+using Emulator.Kernel.Tasks.Locks;
 using Emulator.Kernel.Tasks.Scheduling;
 
 namespace Emulator.Kernel;
@@ -31,6 +32,9 @@ public sealed partial class Machine : IDisposable
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform, options.SwapBytes);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
+        MemorySystem.Shootdown.Profile = options.Profile;
+        MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
+        LockDep = options.LockDep ? new LockDep(static (_, _, _) => { }) : null;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();
@@ -58,6 +62,9 @@ public sealed partial class Machine : IDisposable
     public PhysicalMemory Memory => Platform.Memory;
 
     public MemorySystem MemorySystem { get; }
+
+    /// <summary>The watcher over locks, or null.</summary>
+    internal LockDep? LockDep { get; }
 
     public PageAllocator Pages => MemorySystem.Pages;
 

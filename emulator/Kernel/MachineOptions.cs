@@ -47,6 +47,18 @@ public sealed record MachineOptions
     /// <summary>Stop at the first system call that is not implemented instead of answering -ENOSYS.</summary>
     public bool FailOnUnsupported { get; init; }
 
+    /// <summary>The Linux release that is followed where releases differ.</summary>
+    public KernelProfile Profile { get; init; } = KernelProfile.V6_12;
+
+    /// <summary>Pages up to which a range is flushed page by page; 0: never (tlb_single_page_flush_ceiling).</summary>
+    public ulong FlushCeiling { get; init; } = Shootdown.TlbShootdown.DefaultCeiling;
+
+    /// <summary>Watch the order in which locks are taken and what is done while they are held; findings go to the machine's violations.</summary>
+    public bool LockDep { get; init; }
+
+    /// <summary>Check every translation that is used against the state of its frame, and every table that a walk reads. Slow.</summary>
+    public bool CheckCoherence { get; init; }
+
     public ISyscallTracer? Trace { get; init; }
 
     /// <summary>Host descriptors that become the guest's 0, 1 and 2.</summary>

@@ -2,6 +2,7 @@ using Emulator.Kernel;
 using Emulator.Kernel.Tasks;
 using KernelMutex = Emulator.Kernel.Tasks.Locks.Mutex;
 using KernelSpinLock = Emulator.Kernel.Tasks.Locks.SpinLock;
+using LockClass = Emulator.Kernel.Tasks.Locks.LockClass;
 using RwSemaphore = Emulator.Kernel.Tasks.Locks.RwSemaphore;
 
 namespace Emulator.Tests.Tasks;
@@ -26,7 +27,7 @@ public sealed class LockTests
     public void A_mutex_admits_one_task_at_a_time(MachineOptions options)
     {
         using var tasks = new KernelTasks(options);
-        var mutex = new KernelMutex();
+        var mutex = new KernelMutex(new LockClass("test"));
         int inside = 0, sum = 0;
         for (int i = 0; i < Tasks; i++)
         {
@@ -53,7 +54,7 @@ public sealed class LockTests
     public void A_spin_lock_admits_one_task_at_a_time(MachineOptions options)
     {
         using var tasks = new KernelTasks(options);
-        var spin = new KernelSpinLock();
+        var spin = new KernelSpinLock(new LockClass("test"));
         int sum = 0;
         for (int i = 0; i < Tasks; i++)
         {
@@ -78,7 +79,7 @@ public sealed class LockTests
     public void A_writer_is_alone_and_readers_are_not_kept_out_for_ever(MachineOptions options)
     {
         using var tasks = new KernelTasks(options);
-        var semaphore = new RwSemaphore();
+        var semaphore = new RwSemaphore(new LockClass("test"));
         int readers = 0, writers = 0, reads = 0, writes = 0;
         for (int i = 0; i < Tasks; i++)
         {

@@ -41,6 +41,12 @@ public struct VcpuMask : IEquatable<VcpuMask>
 
     public void Add(int id) => _words[id >> 6] |= 1UL << (id & 63);
 
+    public void Add(in VcpuMask others)
+    {
+        for (int i = 0; i < MaxVcpus / 64; i++)
+            _words[i] |= others._words[i];
+    }
+
     public void Remove(int id) => _words[id >> 6] &= ~(1UL << (id & 63));
 
     /// <summary>Adds with a full fence: the mask may be shared between threads.</summary>

@@ -41,7 +41,7 @@ public abstract class Inode
     internal object Attach(object value) => Interlocked.CompareExchange(ref _attachment, value, null) ?? value;
 
     /// <summary>Writers, one at a time (i_rwsem): appends and partial updates do not interleave.</summary>
-    internal Tasks.Locks.Mutex WriteLock { get; } = new();
+    internal Tasks.Locks.Mutex WriteLock { get; } = new(Tasks.Locks.LockClass.InodeWrite);
 
     public abstract long GetAttributes(Dentry self, out InodeAttributes attributes);
 

@@ -30,7 +30,7 @@ public abstract class OpenFile
     public long Position { get; set; }
 
     /// <summary>f_pos_lock: reads and writes at the shared offset happen one after another.</summary>
-    public Tasks.Locks.Mutex PositionLock { get; } = new();
+    public Tasks.Locks.Mutex PositionLock { get; } = new(Tasks.Locks.LockClass.FilePosition);
 
     public bool IsNonBlocking => (Flags & O_NONBLOCK) != 0;
 

@@ -22,6 +22,9 @@ public sealed class MemorySystem : IDisposable
         ReservedFrames = Pages.UsedFrames;
     }
 
+    /// <summary>The Linux release that is followed where releases differ.</summary>
+    public KernelProfile Profile => Shootdown.Profile;
+
     public PageAllocator Pages { get; }
 
     public TlbShootdown Shootdown { get; }

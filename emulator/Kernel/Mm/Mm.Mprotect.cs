@@ -119,6 +119,7 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
+                FlushTlbBatchedPending(task);
                 for (int i = 0; i < count; i++)
                 {
                     if (!PageTables.IsMapped(entries[i]))

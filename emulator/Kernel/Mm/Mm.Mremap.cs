@@ -185,6 +185,7 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
+                FlushTlbBatchedPending(task);
                 for (int i = 0; i < count && complete; i++)
                 {
                     if (entries[i] == 0)

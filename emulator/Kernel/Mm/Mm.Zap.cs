@@ -15,6 +15,7 @@ public sealed unsafe partial class Mm
                 bool full = false;
                 using (PageTableLock.Enter(task))
                 {
+                    FlushTlbBatchedPending(task);
                     for (; done < count && !full; done++)
                     {
                         if (entries[done] != 0)
@@ -83,6 +84,7 @@ public sealed unsafe partial class Mm
                 bool full = false;
                 using (PageTableLock.Enter(task))
                 {
+                    FlushTlbBatchedPending(task);
                     ulong entry = entries[i];
                     if (PageTables.IsMapped(entry) && (Pages[PageTables.FrameOf(entry)].Flags & PageFlags.Cache) != 0)
                         full = ZapEntry(gather, vma, entries + i, start + ((ulong)i << Pfn.Shift));

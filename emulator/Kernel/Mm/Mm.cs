@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Shootdown;
@@ -27,9 +28,9 @@ public sealed partial class Mm
         Context = new MmContext(system.Shootdown.NextContextId());
     }
 
-    internal RwSemaphore MmapLock { get; } = new();
+    internal RwSemaphore MmapLock { get; } = new(LockClass.MmapLock);
 
-    internal SpinLock PageTableLock { get; } = new();
+    internal SpinLock PageTableLock { get; } = new(LockClass.PageTableLock);
 
     internal VmaTree Vmas { get; } = new();
 
@@ -168,20 +169,20 @@ public sealed partial class Mm
         UnlockWrite();
     }
 
-    internal void LockRead(Task? task)
+    internal void LockRead(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         if (task is null)
             RequireUncontended(MmapLock.TryLockRead());
         else
-            MmapLock.LockRead(task);
+            MmapLock.LockRead(task, subclass, where);
     }
 
-    internal void LockWrite(Task? task)
+    internal void LockWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         if (task is null)
             RequireUncontended(MmapLock.TryLockWrite());
         else
-            MmapLock.LockWrite(task);
+            MmapLock.LockWrite(task, subclass, where);
     }
 
     internal void UnlockRead() => MmapLock.UnlockRead();

@@ -56,7 +56,7 @@ public abstract unsafe class PageCache
     internal VmaList Mappings { get; } = new();
 
     /// <summary>Guards <see cref="Mappings"/>; taken before page-table locks (Linux's <c>i_mmap_rwsem</c>).</summary>
-    internal SpinLock MappingsLock { get; } = new();
+    internal SpinLock MappingsLock { get; } = new(Tasks.Locks.LockClass.MappingsLock);
 
     /// <summary>Shared mappings that may write, as <c>F_SEAL_WRITE</c> needs to know (Linux's <c>i_mmap_writable</c>).</summary>
     public int WritableMappings => Volatile.Read(ref _writableMappings);

@@ -89,7 +89,7 @@ internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
 
     public int Initiator { get; private set; }
 
-    public void Set(Mm mm, ulong start, ulong end, int strideShift, ulong generation, int initiator)
+    public void Set(Mm? mm, ulong start, ulong end, int strideShift, ulong generation, int initiator)
     {
         Mm = mm;
         Start = start;

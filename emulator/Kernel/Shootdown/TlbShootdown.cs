@@ -42,6 +42,9 @@ public sealed unsafe class TlbShootdown
 
     public Pfn KernelRoot { get; }
 
+    /// <summary>The Linux release that is followed where releases differ.</summary>
+    public KernelProfile Profile { get; set; } = KernelProfile.V6_12;
+
     /// <summary>See <see cref="DefaultCeiling"/>; 0 disables flushing page by page.</summary>
     public ulong Ceiling { get; set; } = DefaultCeiling;
 
@@ -170,6 +173,27 @@ public sealed unsafe class TlbShootdown
         request.Release();
     }
 
+    /// <summary>Whether putting the flush off saves an interrupt: another vCPU may hold translations (arch_tlbbatch_should_defer).</summary>
+    internal bool ShouldDefer(Vcpu? self, Mm mm) => HasOthers(mm.Context.Cpus.Snapshot(), self);
+
+    /// <summary>Flushes on every vCPU of a batch whichever address space it has loaded, and empties the mask (arch_tlbbatch_flush).</summary>
+    internal void FlushBatch(Vcpu? self, ref VcpuMask cpus)
+    {
+        FlushRequest request = self is null ? new FlushRequest(this) : _requests[self.Id];
+        request.Set(null, 0, FlushAll, Pfn.Shift, 0, self?.Id ?? -1);
+        if (HasOthers(cpus, self))
+        {
+            DropUninvolved(ref cpus, null);
+            if (!cpus.IsEmpty)
+                _interProcessor.Call(self, cpus, request);
+        }
+        else if (self is not null && cpus.Contains(self.Id))
+        {
+            request.Serve(self);
+        }
+        cpus = default;
+    }
+
     private static bool HasOthers(VcpuMask mask, Vcpu? self)
     {
         if (self is not null)
@@ -178,12 +202,12 @@ public sealed unsafe class TlbShootdown
     }
 
     /// <summary>should_flush_tlb: a lazy vCPU looks at the generation by itself; one that has left for another address space, too.</summary>
-    private void DropUninvolved(ref VcpuMask mask, Mm mm)
+    private void DropUninvolved(ref VcpuMask mask, Mm? mm)
     {
         for (int id = mask.Next(0); id >= 0; id = mask.Next(id + 1))
         {
             CpuTlbState cpu = _cpus[id];
-            if (cpu.IsLazy || (!cpu.IsSwitching && cpu.LoadedMm != mm))
+            if (cpu.IsLazy || (mm is not null && !cpu.IsSwitching && cpu.LoadedMm != mm))
                 mask.Remove(id);
         }
     }
@@ -193,7 +217,7 @@ public sealed unsafe class TlbShootdown
     {
         CpuTlbState cpu = _cpus[vcpu.Id];
         Mm? loaded = cpu.LoadedMm;
-        if (loaded is null || (vcpu.Id != request.Initiator && request.Mm != loaded))
+        if (loaded is null || (vcpu.Id != request.Initiator && request.Mm is not null && request.Mm != loaded))
             return;
         if (cpu.IsLazy)
         {
@@ -201,7 +225,8 @@ public sealed unsafe class TlbShootdown
             return;
         }
         ref CpuTlbState.Slot slot = ref cpu.Slots[cpu.LoadedSlot];
-        if (request.Generation <= slot.Generation)
+        // A batch has no generation of its own: it was raised when each page was added.
+        if (request.Generation != 0 && request.Generation <= slot.Generation)
             return;
         ulong current = loaded.Context.Generation;
         if (current == slot.Generation)

@@ -46,7 +46,7 @@ internal static unsafe class SystemSyscalls
     {
         Span<byte> uts = stackalloc byte[UtsField * 6];
         uts.Clear();
-        ReadOnlySpan<string> fields = [Machine.SystemName, Machine.HostName, Machine.Release, Machine.Version, Machine.HardwareName, "(none)"];
+        ReadOnlySpan<string> fields = [Machine.SystemName, Machine.HostName, t.Machine.Release, Machine.Version, Machine.HardwareName, "(none)"];
         for (int i = 0; i < fields.Length; i++)
             Encoding.ASCII.GetBytes(fields[i], uts[(i * UtsField)..]);
         return t.CopyToUser(a.A0, uts) ? 0 : -Errno.EFAULT;

@@ -53,7 +53,7 @@ internal sealed class ProcFs : Filesystem
         Directory("kernel",
         [
             Text("ostype", static _ => Machine.SystemName + "\n"),
-            Text("osrelease", static _ => Machine.Release + "\n"),
+            Text("osrelease", static task => task.Machine.Release + "\n"),
             Text("version", static _ => Machine.Version + "\n"),
             Text("hostname", static _ => Machine.HostName + "\n"),
             Text("domainname", static _ => "(none)\n"),

@@ -78,7 +78,7 @@ internal sealed class SystemFiles(Machine machine)
         return string.Create(Invariant, $"0.00 0.00 0.00 1/{tasks} {task.Tid}\n");
     }
 
-    public string Version(Task task) => $"{Machine.SystemName} version {Machine.Release} (emulator@emulator) {Machine.Version}\n";
+    public string Version(Task task) => $"{Machine.SystemName} version {machine.Release} (emulator@emulator) {Machine.Version}\n";
 
     public string VmStat(Task task) => string.Create(Invariant, $"nr_free_pages {machine.Pages.FreeFrames}\nnr_page_table_pages {machine.Pages.TableFrames}\n");
 }

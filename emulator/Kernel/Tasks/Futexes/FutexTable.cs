@@ -33,7 +33,7 @@ internal sealed class FutexWaiter(Task task, FutexKey key, uint bitset)
 
 internal sealed class FutexBucket
 {
-    public Mutex Mutex { get; } = new();
+    public Mutex Mutex { get; } = new(LockClass.FutexBucket);
     public LinkedList<FutexWaiter> Waiters { get; } = new();
 
     public void Add(FutexWaiter waiter)
@@ -272,7 +272,7 @@ internal sealed partial class FutexTable
         }
         bool swap = Array.IndexOf(_buckets, a) > Array.IndexOf(_buckets, b);
         (swap ? b : a).Mutex.Lock(task);
-        (swap ? a : b).Mutex.Lock(task);
+        (swap ? a : b).Mutex.Lock(task, LockClass.Nested);
     }
 
     private static void UnlockBoth(FutexBucket a, FutexBucket b)

@@ -1,13 +1,16 @@
+using System.Runtime.CompilerServices;
+
 namespace Emulator.Kernel.Tasks.Locks;
 
 /// <summary>Many readers or one writer; a waiting writer keeps new readers out. Readers must not nest.</summary>
-public sealed class RwSemaphore
+public sealed class RwSemaphore(LockClass lockClass)
 {
     private const int Writer = -1;
 
     private readonly WaitQueue _queue = new();
     private int _state; // -1: a writer; otherwise the number of readers.
     private int _writersWaiting;
+    private LockDep? _lockDep;
 
     public bool IsHeld => Volatile.Read(ref _state) != 0;
 
@@ -26,17 +29,43 @@ public sealed class RwSemaphore
         return false;
     }
 
+    /// <summary>As <see cref="TryLockRead()"/>, for a caller whom lockdep watches.</summary>
+    public bool TryLockRead(Task task, [CallerMemberName] string where = "")
+    {
+        if (!TryLockRead())
+            return false;
+        if (task.Machine.LockDep is { } lockDep)
+            (_lockDep = lockDep).Acquired(task, this, lockClass, LockMode.Shared, where);
+        return true;
+    }
+
+    /// <summary>As <see cref="TryLockWrite()"/>, for a caller whom lockdep watches.</summary>
+    public bool TryLockWrite(Task task, [CallerMemberName] string where = "")
+    {
+        if (!TryLockWrite())
+            return false;
+        if (task.Machine.LockDep is { } lockDep)
+            (_lockDep = lockDep).Acquired(task, this, lockClass, LockMode.Exclusive, where);
+        return true;
+    }
+
     public bool TryLockWrite() => Interlocked.CompareExchange(ref _state, Writer, 0) == 0;
 
-    public void LockRead(Task task)
+    /// <inheritdoc cref="Mutex.Lock"/>
+    public void LockRead(Task task, int subclass = 0, [CallerMemberName] string where = "")
     {
+        if (task.Machine.LockDep is { } lockDep)
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Shared, subclass, sleeps: true, where);
         task.PreemptionPoint();
         if (!TryLockRead())
             _queue.Wait(task, this, static s => s.TryLockRead(), interruptible: false);
     }
 
-    public void LockWrite(Task task)
+    /// <inheritdoc cref="Mutex.Lock"/>
+    public void LockWrite(Task task, int subclass = 0, [CallerMemberName] string where = "")
     {
+        if (task.Machine.LockDep is { } lockDep)
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Exclusive, subclass, sleeps: true, where);
         task.PreemptionPoint();
         if (TryLockWrite())
             return;
@@ -55,12 +84,14 @@ public sealed class RwSemaphore
 
     public void UnlockRead()
     {
+        _lockDep?.Release(this);
         if (Interlocked.Decrement(ref _state) == 0)
             _queue.WakeAll();
     }
 
     public void UnlockWrite()
     {
+        _lockDep?.Release(this);
         Volatile.Write(ref _state, 0);
         _queue.WakeAll();
     }
@@ -68,19 +99,20 @@ public sealed class RwSemaphore
     /// <summary>Turns the writer into a reader without letting another writer in between.</summary>
     public void Downgrade()
     {
+        _lockDep?.Downgrade(this);
         Volatile.Write(ref _state, 1);
         _queue.WakeAll();
     }
 
-    public ReadScope EnterRead(Task task)
+    public ReadScope EnterRead(Task task, int subclass = 0, [CallerMemberName] string where = "")
     {
-        LockRead(task);
+        LockRead(task, subclass, where);
         return new ReadScope(this);
     }
 
-    public WriteScope EnterWrite(Task task)
+    public WriteScope EnterWrite(Task task, int subclass = 0, [CallerMemberName] string where = "")
     {
-        LockWrite(task);
+        LockWrite(task, subclass, where);
         return new WriteScope(this);
     }
 

@@ -1,0 +1,54 @@
+using Emulator.Hardware.Smp;
+using Emulator.Kernel.Memory;
+
+namespace Emulator.Kernel.Shootdown;
+
+/// <summary>
+/// Flushes that reclaim puts off (Linux's <c>tlbflush_unmap_batch</c>, one a task): entries are cleared and generations raised page by
+/// page, and the processors are interrupted once for all of them, before the first of the frames is freed or written out.
+/// </summary>
+/// <remarks>
+/// Secondary TLBs are told when a page is added, before the processors' own TLBs are flushed; in <see cref="TlbShootdown.FlushMmRange"/>
+/// they are told after it. Both orders are Linux's.
+/// </remarks>
+public sealed class TlbBatch(TlbShootdown shootdown)
+{
+    private VcpuMask _cpus;
+    private bool _writable;
+
+    /// <summary>Some entry was cleared whose flush is still owed.</summary>
+    public bool FlushRequired { get; private set; }
+
+    /// <summary>
+    /// Puts off the flush of a page of which no entry is left (set_tlb_ubc_flush_pending). The caller holds the page-table lock and has
+    /// found <see cref="TlbShootdown.ShouldDefer"/> true; it frees the frame only after <see cref="TryToUnmapFlush"/>.
+    /// </summary>
+    /// <param name="mm">The address space.</param>
+    /// <param name="dirty">The entry was dirty: a processor may still write through it, until <see cref="TryToUnmapFlushDirty"/>.</param>
+    internal void AddPending(Mm mm, bool dirty)
+    {
+        mm.Context.RaiseGeneration();
+        _cpus.Add(mm.Context.Cpus.Snapshot());
+        FlushRequired = true;
+        mm.CountBatchedFlush();
+        _writable |= dirty;
+    }
+
+    /// <summary>Pays all that is owed, before the first of the frames is freed (try_to_unmap_flush).</summary>
+    /// <param name="self">The vCPU that the caller holds, if any.</param>
+    internal void TryToUnmapFlush(Vcpu? self)
+    {
+        if (!FlushRequired)
+            return;
+        shootdown.FlushBatch(self, ref _cpus);
+        FlushRequired = false;
+        _writable = false;
+    }
+
+    /// <summary>Pays if a dirty page is among what is owed, before its contents are written out (try_to_unmap_flush_dirty).</summary>
+    internal void TryToUnmapFlushDirty(Vcpu? self)
+    {
+        if (_writable)
+            TryToUnmapFlush(self);
+    }
+}

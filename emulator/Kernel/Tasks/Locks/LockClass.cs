@@ -1,0 +1,35 @@
+namespace Emulator.Kernel.Tasks.Locks;
+
+/// <summary>
+/// What lockdep knows a lock by: all locks of a class are taken in one order with respect to other classes. Two locks of one class may be
+/// held together only if the inner one is taken with a higher subclass (<c>spin_lock_nested</c>), which names the rule by which they differ.
+/// </summary>
+/// <param name="name">As reports name it.</param>
+public sealed class LockClass(string name)
+{
+    /// <summary>SINGLE_DEPTH_NESTING: the inner one of two locks of a class.</summary>
+    public const int Nested = 1;
+
+    internal static LockClass MmapLock { get; } = new("mmap_lock");
+    internal static LockClass PageTableLock { get; } = new("page_table_lock");
+    internal static LockClass MappingsLock { get; } = new("i_mmap_lock");
+    internal static LockClass FilePosition { get; } = new("f_pos_lock");
+    internal static LockClass InodeWrite { get; } = new("i_rwsem");
+    internal static LockClass FutexBucket { get; } = new("futex_hash_bucket");
+
+    public string Name { get; } = name;
+
+    public override string ToString() => Name;
+}
+
+/// <summary>How a lock is held.</summary>
+public enum LockMode
+{
+    Exclusive,
+
+    /// <summary>With other readers; a waiting writer keeps new readers out, so that readers take part in deadlocks as writers do.</summary>
+    Shared,
+
+    /// <summary>With other readers, whoever waits (SRCU): a reader waits for nobody but an active writer.</summary>
+    Recursive,
+}
