@@ -98,7 +98,8 @@ public sealed unsafe partial class Mm
             return (allowed & VmFlags.Write) != 0;
         if ((flags & FaultFlags.Execute) != 0)
             return (allowed & VmFlags.Exec) != 0;
-        return (allowed & VmFlags.Access) != 0;
+        // Hardware reads what may only be written; get_user_pages asks for the permission itself (check_vma_flags).
+        return (allowed & ((flags & FaultFlags.Remote) != 0 ? VmFlags.Read : VmFlags.Access)) != 0;
     }
 
     /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading.</summary>

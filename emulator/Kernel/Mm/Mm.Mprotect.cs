@@ -59,9 +59,17 @@ public sealed unsafe partial class Mm
             if (((ulong)flags & ~((ulong)flags >> 4) & (ulong)VmFlags.Access) != 0)
                 return -Errno.EACCES;
             ulong to = Math.Min(end, vma.End);
+            VmFlags old = vma.Flags;
             long error = ChangeFlags(task, ref vma, start, to, flags);
             if (error < 0)
                 return error;
+            // Locked private memory that becomes writable is copied now, so that a later store does not fault (mprotect_fixup).
+            if ((old & (VmFlags.Write | VmFlags.Shared | VmFlags.LockedMask)) == VmFlags.Locked && (flags & VmFlags.Write) != 0)
+            {
+                for (ulong at = start; at < to && FaultIn(task, vma, at, FaultFlags.Write) == FaultOutcome.Done; at += Pfn.Size)
+                {
+                }
+            }
             start = to;
             if (start >= end)
                 return 0;

@@ -167,10 +167,10 @@ public sealed unsafe partial class Mm
             if (oldLength != 0)
                 Unmap(task, address, address + oldLength);
         }
-        else if (Vmas.Find(address) is { } old && Isolate(task, ref old, address, address + oldLength))
+        else if (Vmas.Find(address) is { } old)
         {
-            // What stays behind is empty and not locked any more.
-            ChangeFlags(task, ref old, address, address + oldLength, old.Flags & ~VmFlags.LockedMask);
+            // Not only what was moved away is unlocked: Linux clears the flag on the whole VMA.
+            ChangeFlags(task, ref old, old.Start, old.End, old.Flags & ~VmFlags.LockedMask);
         }
         return (long)newAddress;
     }
