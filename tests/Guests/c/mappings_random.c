@@ -233,6 +233,174 @@ static void file_io(void)
     case 1:
         r = fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, n);
         break;
+    case 3: return 1L << 46;
+    default: return (1 + next(12)) * PAGE;
+    }
+}
+
+static int protection(void)
+{
+    static const int all[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC, PROT_WRITE, PROT_READ };
+    // PROT_EXEC alone is left out: with protection keys it cannot be read.
+    return all[next(8)];
+}
+
+static void map(void)
+{
+    long a = address(), n = length();
+    int p = protection(), kind = next(5), flags = next(6) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+    long offset = next(FILE_PAGES) * PAGE + (next(30) ? 0 : 512);
+    char text[160];
+    if (n > 1L << 40)
+        n = PAGE;
+    if (next(40) == 0)
+        flags |= MAP_POPULATE;
+    int fd = kind < 2 ? -1 : next(5) ? file : readonly_file;
+    flags |= kind == 0 || kind == 3 ? MAP_SHARED : MAP_PRIVATE;
+    if (kind < 2)
+        flags |= MAP_ANONYMOUS, offset = 0;
+    if (next(50) == 0)
+        fd = 77, flags &= ~MAP_ANONYMOUS;
+    if (a + n > BASE + PAGES * PAGE && n > 0)
+        n = BASE + PAGES * PAGE - a;
+    snprintf(text, sizeof text, "mmap(%lx, %lx, %d, %x, %d, %lx)", a - BASE, n, p, flags, fd < 0 ? -1 : fd == file ? 3 : fd == 77 ? 77 : 4, offset);
+    result(text, (long)mmap((void *)a, (size_t)n, p, flags, fd, offset));
+}
+
+static void unmap(void)
+{
+    long a = address(), n = length();
+    char text[160];
+    if (n > 12 * PAGE || n < 0)
+        n = 13 * PAGE;
+    snprintf(text, sizeof text, "munmap(%lx, %lx)", a - BASE, n);
+    result(text, munmap((void *)a, (size_t)n));
+}
+
+static void protect(void)
+{
+    long a = address(), n = length();
+    int p = next(30) ? protection() : 0x40;
+    char text[160];
+    snprintf(text, sizeof text, "mprotect(%lx, %lx, %x)", a - BASE, n, p);
+    result(text, mprotect((void *)a, (size_t)n, p));
+}
+
+static void remap(void)
+{
+    long a = address(), n = PAGE * (1 + next(2)), m = PAGE * next(4), to = BASE + next(PAGES) * PAGE;
+    // A range of several mappings moves as one only in later kernels, so what moves is one page.
+    static const int all[] = { 0, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_FIXED, 8, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, MREMAP_DONTUNMAP };
+    int flags = all[next(7)];
+    char text[160];
+    if (labs(to - a) < 2 * PAGE) // Which of two errors comes first is a matter of the version.
+        to = BASE + (to - BASE + 4 * PAGE) % (PAGES * PAGE);
+    if (flags & MREMAP_FIXED)
+        n = PAGE, m = m ? PAGE : 0;
+    if (!(flags & MREMAP_FIXED) && m > n)
+        m = n;
+    snprintf(text, sizeof text, "mremap(%lx, %lx, %lx, %x, %lx)", a - BASE, n, m, flags, to - BASE);
+    result(text, (long)mremap((void *)a, (size_t)n, (size_t)m, flags, (void *)to));
+}
+
+static void advise(void)
+{
+    static const int all[] = { MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_REMOVE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK,
+        MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD, 22, 22, 23, 23, 24, 33, MADV_HUGEPAGE, MADV_NOHUGEPAGE };
+    long a = address(), n = length();
+    int advice = all[next(sizeof all / sizeof *all)];
+    char text[160];
+    snprintf(text, sizeof text, "madvise(%lx, %lx, %d)", a - BASE, n, advice);
+    result(text, madvise((void *)a, (size_t)n, advice));
+}
+
+static void lock(void)
+{
+    long a = address(), n = length();
+    int how = next(5);
+    char text[160];
+    if (n > 12 * PAGE || n < 0)
+        n = PAGE;
+    snprintf(text, sizeof text, "mlock %d(%lx, %lx)", how, a - BASE, n);
+    result(text, how < 2 ? munlock((void *)a, (size_t)n) : how < 4 ? mlock((void *)a, (size_t)n) : mlock2((void *)a, (size_t)n, 1 + next(2) * 2));
+}
+
+static void sync_pages(void)
+{
+    static const int all[] = { MS_ASYNC, MS_SYNC, MS_SYNC | MS_INVALIDATE, MS_ASYNC | MS_SYNC, 0, 8 };
+    long a = address(), n = length();
+    int flags = all[next(6)];
+    char text[160];
+    snprintf(text, sizeof text, "msync(%lx, %lx, %x)", a - BASE, n, flags);
+    result(text, msync((void *)a, (size_t)n, flags));
+}
+
+static void resident(void)
+{
+    unsigned char vector[64];
+    long a = address(), n = (1 + next(12)) * PAGE;
+    char text[160];
+    memset(vector, 0, sizeof vector);
+    snprintf(text, sizeof text, "mincore(%lx, %lx)", a - BASE, n);
+    int r = mincore((void *)a, (size_t)n, vector);
+    result(text, r);
+    if (r == 0)
+        for (int i = 0; i < n / PAGE; i++) {
+            mix(vector[i] & 1);
+            if (verbose)
+                printf("%d", vector[i] & 1);
+        }
+    if (verbose)
+        printf("\n");
+}
+
+static void touch(int write)
+{
+    volatile unsigned char *p = (unsigned char *)(BASE + next(PAGES) * PAGE + next(PAGE));
+    volatile unsigned char value = (unsigned char)next(256);
+    char text[160];
+    fault = 0;
+    if (sigsetjmp(landing, 1) == 0) {
+        if (write)
+            *p = value;
+        else
+            value = *p;
+    } else
+        value = 0;
+    snprintf(text, sizeof text, "%s(%lx)", write ? "store" : "load", (long)p - BASE);
+    result(text, fault ? -fault : value);
+}
+
+static void copy_self(void)
+{
+    static unsigned char buffer[8 * PAGE];
+    long a = address(), n = (1 + next(6)) * PAGE - next(2) * 100;
+    int write = next(2);
+    struct iovec local = { buffer, (size_t)n }, remote = { (void *)a, (size_t)n };
+    char text[160];
+    memset(buffer, (int)next(256), sizeof buffer);
+    snprintf(text, sizeof text, "process_vm_%s(%lx, %lx)", write ? "writev" : "readv", a - BASE, n);
+    long r = write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0) : process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    result(text, r);
+    for (long i = 0; !write && i < r; i += 61)
+        mix(buffer[i]);
+}
+
+static void file_io(void)
+{
+    long a = address(), n = (1 + next(6)) * PAGE - next(2) * 100, offset = next(FILE_PAGES) * PAGE + next(3) * 100;
+    int how = next(6);
+    static unsigned char source[8 * PAGE];
+    char text[160];
+    long r;
+    memset(source, (int)next(256), sizeof source);
+    switch (how) {
+    case 0:
+        r = ftruncate(file, next(FILE_PAGES) * PAGE + next(2) * 1000);
+        break;
+    case 1:
+        r = fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, n);
+        break;
     case 2: // Pages that are only allocated count as absent.
         r = fallocate(file, next(2) ? 0 : FALLOC_FL_KEEP_SIZE, offset, n);
         break;
