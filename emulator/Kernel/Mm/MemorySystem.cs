@@ -15,6 +15,7 @@ public sealed class MemorySystem : IDisposable
         Pages = new PageAllocator(platform.Memory);
         PageLocks = new PageLocks(Pages);
         Swap = new SwapArea(Pages, swapBytes);
+        HugePages = new HugePages(Pages, Events);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
         VsyscallPage.Map(Pages, KernelTables);
         Vdso = new Vdso(Pages);
@@ -37,6 +38,9 @@ public sealed class MemorySystem : IDisposable
 
     /// <summary>The counters of /proc/vmstat.</summary>
     public VmEvents Events { get; } = new();
+
+    /// <summary>Transparent huge pages.</summary>
+    public HugePages HugePages { get; }
 
     /// <summary>System V shared memory segments.</summary>
     public SysvSharedMemory SysvSharedMemory { get; } = new();
@@ -63,6 +67,8 @@ public enum FaultKind
     /// <summary>Read of untouched private memory: the page of zeroes was mapped.</summary>
     ZeroPage,
     Anonymous,
+    /// <summary>A transparent huge page was mapped.</summary>
+    Huge,
     /// <summary>A page of a file or of shared memory was mapped.</summary>
     File,
     /// <summary>A shared page became writable.</summary>

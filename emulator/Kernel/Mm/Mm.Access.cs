@@ -20,11 +20,11 @@ public sealed unsafe partial class Mm
             {
                 using (PageTableLock.Enter(task))
                 {
-                    entry = Tables.Find(address);
+                    entry = Tables.Find(address, out int level);
                     ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
                     if (PageTables.IsMapped(value) && ((flags & FaultFlags.Write) == 0 || (value & (ulong)Pte.Writable) != 0))
                     {
-                        frame = PageTables.FrameOf(value);
+                        frame = PageTables.FrameOf(value, address, level);
                         Pages.Get(frame);
                         if ((flags & FaultFlags.Write) != 0)
                             PageTables.Modify(entry, Pte.None, Pte.Dirty | Pte.Accessed);
@@ -52,6 +52,7 @@ public sealed unsafe partial class Mm
         frame = default;
         for (int attempt = 0; ; attempt++)
         {
+            SplitHuge(task, address);
             ulong* entry = Tables.Find(address);
             ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
             if (PageTables.IsMapped(value))
@@ -59,7 +60,7 @@ public sealed unsafe partial class Mm
                 using (PageTableLock.Enter(task))
                 {
                     Pfn present = PageTables.FrameOf(value);
-                    if (IsUnchanged(entry, value) && (Pages[present].Flags & PageFlags.Anon) != 0 && Pages[present].RefCount == 1)
+                    if (IsUnchanged(entry, value) && (Pages[present].Flags & PageFlags.Anon) != 0 && Pages[Pages.HeadOf(present)].RefCount == 1)
                     {
                         Pages.Get(present);
                         frame = present;

@@ -106,7 +106,13 @@ public sealed unsafe partial class Mm
     private FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
-        ulong* entry = Tables.Find(address);
+        ulong* entry = Tables.Find(address, out int level);
+        if (level > 0)
+        {
+            if (entry is null ? FaultHuge(task, vma, address) : FaultLeaf(task, vma, address, entry, write))
+                return FaultOutcome.Done;
+            entry = Tables.Find(address);
+        }
         ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
         if (!PageTables.IsMapped(value))
             return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
@@ -279,7 +285,7 @@ public sealed unsafe partial class Mm
                 return FaultOutcome.Done;
             }
             ref Page page = ref Pages[old];
-            if ((page.Flags & PageFlags.Anon) != 0 && Volatile.Read(ref page.RefCount) == 1)
+            if ((page.Flags & PageFlags.Anon) != 0 && Volatile.Read(ref Pages[Pages.HeadOf(old)].RefCount) == 1)
             {
                 // Nobody else has it: fork's other side is gone (wp_can_reuse_anon_folio).
                 PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);

@@ -80,8 +80,16 @@ public sealed unsafe partial class Mm
     private bool CopyPages(Task? task, Vma vma, Mm child)
     {
         ulong at = vma.Start;
-        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count))
+        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
         {
+            if (level > 0)
+            {
+                if (!CopyLeaf(task, entries, at, child, out bool copied))
+                    return false;
+                if (copied)
+                    at = PageTables.NextBoundary(at, vma.End, level);
+                continue;
+            }
             using (PageTableLock.Enter(task))
             {
                 ulong* target = null;

@@ -211,7 +211,7 @@ public sealed unsafe partial class Mm
                 ulong at = address + ((ulong)i << 12);
                 if (Vmas.Find(at) is not { } vma)
                     return -Errno.ENOMEM;
-                ulong* entry = Tables.Find(at);
+                ulong* entry = Tables.Find(at, out _);
                 bool mapped = entry is not null && PageTables.IsMapped(Volatile.Read(ref *entry));
                 result[i] = mapped || (vma.Cache is { } cache && cache.Contains(vma.IndexOf(at))) ? (byte)1 : (byte)0;
             }

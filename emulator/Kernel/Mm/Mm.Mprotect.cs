@@ -123,8 +123,14 @@ public sealed unsafe partial class Mm
             bits |= Pte.Writable;
         var gather = new MmuGather(this, task);
         ulong at = vma.Start;
-        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count))
+        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
         {
+            if (level > 0)
+            {
+                if (ChangeLeaf(gather, task, entries, at, vma.End, clear & ~bits, bits))
+                    at = PageTables.NextBoundary(at, vma.End, level);
+                continue;
+            }
             using (PageTableLock.Enter(task))
             {
                 FlushTlbBatchedPending(task);

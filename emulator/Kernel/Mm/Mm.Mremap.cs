@@ -181,8 +181,14 @@ public sealed unsafe partial class Mm
         ulong at = from, end = from + length;
         bool complete = true;
         var gather = new MmuGather(this, task);
-        while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count))
+        while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
         {
+            if (level > 0)
+            {
+                if (MoveLeaf(gather, task, entries, at, end, to + (at - from)))
+                    at = PageTables.NextBoundary(at, end, level);
+                continue;
+            }
             using (PageTableLock.Enter(task))
             {
                 FlushTlbBatchedPending(task);

@@ -92,6 +92,8 @@ public sealed partial class Mm
     {
         if (Vmas.Count >= Layout.MaxMapCount)
             return null;
+        if ((address & HugeMask) != 0)
+            SplitHuge(task, address);
         var upper = new Vma(this, address, vma.End, vma.Flags)
         {
             PageOffset = vma.IndexOf(address),

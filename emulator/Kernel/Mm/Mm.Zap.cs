@@ -8,8 +8,14 @@ public sealed unsafe partial class Mm
     /// <summary>Unmaps the pages of [start, end) of a VMA; the gather frees them after its flush (mm/memory.c:zap_pte_range).</summary>
     private void Zap(MmuGather gather, Task? task, Vma vma, ulong start, ulong end)
     {
-        while (Tables.NextRun(ref start, end, out ulong* entries, out int count))
+        while (Tables.NextRun(ref start, end, out ulong* entries, out int count, out int level))
         {
+            if (level > 0)
+            {
+                if (ZapLeaf(gather, task, vma, entries, start, end))
+                    start = PageTables.NextBoundary(start, end, level);
+                continue;
+            }
             for (int done = 0; done < count;)
             {
                 bool full = false;
@@ -43,6 +49,8 @@ public sealed unsafe partial class Mm
             PageAllocator.SetFlags(ref page, PageFlags.Dirty);
         CountResident(page.Flags, -1);
         Interlocked.Decrement(ref page.MapCount);
+        if ((page.Flags & (PageFlags.Head | PageFlags.Tail)) != 0)
+            _system.HugePages.NotePartialUnmap(frame);
         return gather.AddFrame(frame);
     }
 

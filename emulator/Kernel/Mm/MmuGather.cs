@@ -22,6 +22,7 @@ internal sealed class MmuGather
     private int _count;
     private ulong _start = ulong.MaxValue;
     private ulong _end;
+    private int _shift = PageTable.Shift(PageTable.RootLevel);
     private bool _freedTables;
 
     /// <param name="mm">The address space that is changed.</param>
@@ -35,9 +36,10 @@ internal sealed class MmuGather
         Interlocked.Increment(ref mm.TlbFlushPending);
     }
 
-    /// <summary>Notes that the translations of [start, end) changed.</summary>
-    public void AddRange(ulong start, ulong end)
+    /// <summary>Notes that the translations of [start, end), by pages of 2^shift bytes, changed.</summary>
+    public void AddRange(ulong start, ulong end, int shift = Pfn.Shift)
     {
+        _shift = Math.Min(_shift, shift);
         _start = Math.Min(_start, start);
         _end = Math.Max(_end, end);
     }
@@ -55,7 +57,8 @@ internal sealed class MmuGather
     {
         _tables.Add(table);
         _freedTables = true;
-        AddRange(start, end);
+        // An entry of the level above was cleared, which is what INVLPG must reach (pte_free_tlb sets cleared_pmds).
+        AddRange(start, end, System.Numerics.BitOperations.Log2(end - start));
     }
 
     /// <summary>Makes every TLB forget what was unhooked, then frees it (tlb_flush_mmu).</summary>
@@ -66,8 +69,8 @@ internal sealed class MmuGather
             if (_fullMm)
                 _mm.Shootdown.FlushMm(_task?.Vcpu, _mm, _freedTables);
             else
-                _mm.Shootdown.FlushMmRange(_task?.Vcpu, _mm, _start, _end, Pfn.Shift, _freedTables);
-            (_start, _end, _freedTables) = (ulong.MaxValue, 0, false);
+                _mm.Shootdown.FlushMmRange(_task?.Vcpu, _mm, _start, _end, _shift, _freedTables);
+            (_start, _end, _freedTables, _shift) = (ulong.MaxValue, 0, false, PageTable.Shift(PageTable.RootLevel));
         }
         PageAllocator pages = _mm.Pages;
         for (int i = 0; i < _count; i++)

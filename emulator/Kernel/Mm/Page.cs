@@ -29,6 +29,8 @@ public enum PageFlags : uint
     Tail = 1 << 10,
     /// <summary>A 2 MiB page of the hugetlb pool, to which it goes back when it is freed.</summary>
     HugeTlb = 1 << 11,
+    /// <summary>A huge page some of whose frames nobody maps any more; it waits to be split.</summary>
+    PartiallyMapped = 1 << 12,
     /// <summary>Somebody changes what the page is (reclaim, migration, truncation, swap-in): see <see cref="PageLocks"/>.</summary>
     Locked = 1 << 16,
     /// <summary>The anonymous page has a slot in the swap area, which holds a reference (<see cref="SwapArea"/>).</summary>

@@ -71,6 +71,10 @@ internal sealed unsafe class PageTables
 
     private static bool IsTable(ulong entry) => (entry & (ulong)(Pte.Present | Pte.PageSize)) == (ulong)Pte.Present;
 
+    /// <summary>The frame that an entry found at a level maps an address to.</summary>
+    public static Pfn FrameOf(ulong entry, ulong address, int level) =>
+        level == 0 ? FrameOf(entry) : new Pfn(FrameOf(entry).Value + (ulong)PageTable.Index(address, 0));
+
     /// <summary>The level-0 entry of an address, or null where there is no table: nothing is mapped, or a 2 MiB leaf.</summary>
     public ulong* Find(ulong address)
     {

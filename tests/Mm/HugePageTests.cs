@@ -1,0 +1,174 @@
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Memory;
+using static Emulator.Kernel.Memory.MmanAbi;
+
+namespace Emulator.Tests.Mm;
+
+/// <summary>Transparent huge pages: fault, split, and every walk that meets a leaf.</summary>
+[Parallelizable(ParallelScope.All)]
+public sealed unsafe class HugePageTests
+{
+    private const ulong Huge = PageTables.HugeSize;
+    private const ulong At = 0x4000_0000;
+
+    private static ulong MapHuge(MemoryStand stand, Kernel.Memory.Mm mm, ulong pages = 1)
+    {
+        long at = mm.Mmap(null, At, pages * Huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        Assert.That(at, Is.EqualTo((long)At));
+        Assert.That(mm.Madvise(null, At, pages * Huge, MADV_HUGEPAGE), Is.Zero);
+        for (ulong i = 0; i < pages; i++)
+            Write(stand, mm, At + i * Huge + 0x1234, (byte)(i + 1));
+        return At;
+    }
+
+    private static void Write(MemoryStand stand, Kernel.Memory.Mm mm, ulong address, byte value)
+    {
+        Assert.That(stand.Access(mm, address, true, out byte* host), Is.EqualTo(FaultOutcome.Done));
+        *host = value;
+    }
+
+    private static byte Read(MemoryStand stand, Kernel.Memory.Mm mm, ulong address)
+    {
+        Assert.That(stand.Access(mm, address, false, out byte* host), Is.EqualTo(FaultOutcome.Done));
+        return *host;
+    }
+
+    private static void AssertNothingIsLeft(MemoryStand stand, Kernel.Memory.Mm mm, long before)
+    {
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        mm.Put(null);
+        Assert.That(stand.Pages.UsedFrames, Is.EqualTo(before), "frames in use");
+        Assert.That(stand.System.HugePages.Mapped, Is.Zero, "huge pages mapped");
+    }
+
+    [Test]
+    public void One_fault_maps_two_megabytes()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm, 2);
+        Assert.That(mm.AnonPages, Is.EqualTo(1024));
+        Assert.That(stand.System.Faults[FaultKind.Huge], Is.EqualTo(2));
+        Assert.That(Read(stand, mm, At + Huge + 0x1234), Is.EqualTo(2));
+        Assert.That(Read(stand, mm, At + Huge - 1), Is.Zero);
+        Assert.That(mm.Tables.Find(At, out int level) is not null && level == 1);
+        Assert.That(mm.Munmap(null, At, 2 * Huge), Is.Zero);
+        Assert.That(mm.AnonPages, Is.Zero);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_mapping_without_advice_or_too_small_gets_single_pages()
+    {
+        using var stand = new MemoryStand();
+        var mm = stand.Create();
+        mm.Mmap(null, At, Huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        Write(stand, mm, At, 1);
+        Assert.That(mm.AnonPages, Is.EqualTo(1));
+        mm.Mmap(null, At + 0x1000_0000, Huge - 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        mm.Madvise(null, At + 0x1000_0000, Huge - 0x1000, MADV_HUGEPAGE);
+        Write(stand, mm, At + 0x1000_0000, 1);
+        Assert.That(mm.AnonPages, Is.EqualTo(2));
+        mm.Put(null);
+    }
+
+    [Test]
+    public void Unmapping_a_part_splits_the_leaf_and_keeps_the_rest()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Write(stand, mm, At + Huge - 1, 7);
+        Assert.That(mm.Munmap(null, At + 0x1000, 0x3000), Is.Zero);
+        Assert.That(mm.AnonPages, Is.EqualTo(509));
+        Assert.That(stand.System.Events[VmEvent.ThpDeferredSplitPage], Is.EqualTo(1));
+        Assert.That(Read(stand, mm, At + Huge - 1), Is.EqualTo(7));
+        Assert.That(stand.Access(mm, At + 0x1234, false, out _), Is.EqualTo(FaultOutcome.NotMapped));
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void Dontneed_of_a_part_reads_as_zeroes_afterwards()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Write(stand, mm, At, 3);
+        Assert.That(mm.Madvise(null, At + 0x1000, 0x1000, MADV_DONTNEED), Is.Zero);
+        Assert.That(Read(stand, mm, At + 0x1234), Is.Zero);
+        Assert.That(Read(stand, mm, At), Is.EqualTo(3));
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void Mprotect_of_the_whole_keeps_the_leaf_and_of_a_part_splits_it()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Assert.That(mm.Mprotect(null, At, Huge, PROT_NONE), Is.Zero);
+        Assert.That(stand.Access(mm, At + 0x1234, false, out _), Is.EqualTo(FaultOutcome.Forbidden));
+        Assert.That(mm.Mprotect(null, At, Huge, PROT_READ | PROT_WRITE), Is.Zero);
+        Write(stand, mm, At + 0x1235, 9);
+        Assert.That(stand.System.HugePages.Mapped, Is.EqualTo(1));
+        Assert.That(mm.Mprotect(null, At + 0x1000, 0x1000, PROT_READ), Is.Zero);
+        Assert.That(stand.System.HugePages.Mapped, Is.Zero);
+        Assert.That(stand.Access(mm, At + 0x1234, true, out _), Is.EqualTo(FaultOutcome.Forbidden));
+        Assert.That(Read(stand, mm, At + 0x1235), Is.EqualTo(9));
+        Write(stand, mm, At + 0x2000, 1);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [TestCase(0UL)]
+    [TestCase(0x1000UL)]
+    public void Mremap_moves_contents_whether_the_new_place_is_aligned_or_not(ulong offset)
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        ulong to = 0x8000_0000 + offset;
+        Assert.That(mm.Mremap(null, At, Huge, Huge, MREMAP_MAYMOVE | MREMAP_FIXED, to), Is.EqualTo((long)to));
+        Assert.That(stand.System.HugePages.Mapped, Is.EqualTo(offset == 0 ? 1 : 0));
+        Assert.That(Read(stand, mm, to + 0x1234), Is.EqualTo(1));
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void Fork_shares_the_page_and_a_write_splits_the_writers_leaf_only()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        var child = mm.Fork(null)!;
+        Assert.That(child.AnonPages, Is.EqualTo(512));
+        Write(stand, mm, At + 0x1234, 55);
+        Assert.That(Read(stand, child, At + 0x1234), Is.EqualTo(1));
+        Assert.That(mm.Tables.Find(At, out int level) is not null && level == 0);
+        Assert.That(child.Tables.Find(At, out level) is not null && level == 1);
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        child.Put(null);
+        Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(55));
+        Write(stand, mm, At + 0x2000, 5);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_page_that_the_other_side_has_let_go_of_is_taken_over_whole()
+    {
+        using var stand = new MemoryStand();
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        var child = mm.Fork(null)!;
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        child.Put(null);
+        Write(stand, mm, At + 0x1234, 2);
+        Assert.That(mm.Tables.Find(At, out int level) is not null && level == 1);
+        mm.Put(null);
+    }
+}
