@@ -20,6 +20,8 @@ public sealed class MemorySystem : IDisposable
         VsyscallPage.Map(Pages, KernelTables);
         Vdso = new Vdso(Pages);
         Shootdown = new TlbShootdown(platform.Vcpus, platform.InterProcessor, KernelTables.Root);
+        Rmap = new Rmap(this);
+        Migration = new Migration(this);
         ReservedFrames = Pages.UsedFrames;
     }
 
@@ -33,6 +35,10 @@ public sealed class MemorySystem : IDisposable
     internal Vdso Vdso { get; }
 
     internal PageLocks PageLocks { get; }
+
+    internal Rmap Rmap { get; }
+
+    internal Migration Migration { get; }
 
     public SwapArea Swap { get; }
 

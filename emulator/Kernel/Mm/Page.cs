@@ -31,6 +31,8 @@ public enum PageFlags : uint
     HugeTlb = 1 << 11,
     /// <summary>A huge page some of whose frames nobody maps any more; it waits to be split.</summary>
     PartiallyMapped = 1 << 12,
+    /// <summary>An anonymous page that one address space has for itself: a write needs no copy, and a pin stays coherent (PG_anon_exclusive).</summary>
+    AnonExclusive = 1 << 13,
     /// <summary>Somebody changes what the page is (reclaim, migration, truncation, swap-in): see <see cref="PageLocks"/>.</summary>
     Locked = 1 << 16,
     /// <summary>The anonymous page has a slot in the swap area, which holds a reference (<see cref="SwapArea"/>).</summary>
@@ -42,13 +44,16 @@ public enum PageFlags : uint
 }
 
 /// <summary>
-/// Metadata of one frame (Linux's <c>struct page</c>): 24 bytes in a native array that the host commits where it is touched.
+/// Metadata of one frame (Linux's <c>struct page</c>): 32 bytes in a native array that the host commits where it is touched.
 /// Counts are changed with interlocked operations.
 /// </summary>
-[StructLayout(LayoutKind.Sequential)]
+[StructLayout(LayoutKind.Sequential, Size = 32)]
 public struct Page
 {
-    /// <summary>References that keep the frame from being freed: one a mapping entry, one for its page cache, one a temporary user.</summary>
+    /// <summary>What one pin adds to <see cref="RefCount"/>, so that pinned pages can be told from others (GUP_PIN_COUNTING_BIAS).</summary>
+    public const int PinBias = 1024;
+
+    /// <summary>References that keep the frame from being freed: one a mapping entry, one for its page cache, one a temporary user, <see cref="PinBias"/> a pin.</summary>
     public int RefCount;
 
     /// <summary>Page-table entries that map the frame.</summary>
@@ -56,9 +61,19 @@ public struct Page
 
     public PageFlags Flags;
 
-    /// <summary>The number of the page cache the frame belongs to; 0: none.</summary>
+    /// <summary>The number of the page cache the frame belongs to, or of the <see cref="AnonVma"/> of an anonymous page; 0: none.</summary>
     public uint Owner;
 
-    /// <summary>The index in the page cache; for a free frame, the next frame of its list.</summary>
+    /// <summary>The index in the page cache, or the page number in the anonymous VMA (linear_page_index); for a free frame, the next frame of its list.</summary>
     public ulong Index;
+
+    /// <summary>How often the frame was freed: a translation made under another generation is stale.</summary>
+    public uint Generation;
+
+    public readonly bool IsAnon => (Flags & PageFlags.Anon) != 0;
+
+    public readonly bool IsAnonExclusive => (Flags & PageFlags.AnonExclusive) != 0;
+
+    /// <summary>Whether somebody may have pinned the page; certain when false (folio_maybe_dma_pinned).</summary>
+    public readonly bool MaybePinned => RefCount >= PinBias;
 }

@@ -128,6 +128,20 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Leaves of level 1 that map a 2 MiB page; entries of level 0 are counted at each of its frames.</summary>
     public ref int EntireMapCount(Pfn head) => ref _pages[head.Value + 1].RefCount;
 
+    /// <summary>Takes a reference unless the frame is free or being replaced (folio_try_get).</summary>
+    internal bool TryGet(Pfn frame)
+    {
+        ref int count = ref _pages[HeadOf(frame).Value].RefCount;
+        while (true)
+        {
+            int old = Volatile.Read(ref count);
+            if (old == 0)
+                return false;
+            if (Interlocked.CompareExchange(ref count, old + 1, old) == old)
+                return true;
+        }
+    }
+
     /// <summary>Drops a reference and frees the frame with the last one.</summary>
     public void Put(Pfn frame)
     {
@@ -147,6 +161,7 @@ public sealed unsafe class PageAllocator : IDisposable
             ref Page freed = ref _pages[frame.Value + i];
             freed.Flags = PageFlags.Used | PageFlags.Free;
             freed.Owner = 0;
+            freed.Generation++;
         }
         lock (_lock)
         {

@@ -50,6 +50,14 @@ internal sealed class PageLocks
         Queue(frame).WakeAll();
     }
 
+    /// <summary>Waits until an entry is no longer what it was, which the holder of the page's lock will see to (migration_entry_wait).</summary>
+    /// <param name="task">The caller.</param>
+    /// <param name="frame">The page that the entry names.</param>
+    /// <param name="entry">In a table that the caller's mmap lock keeps.</param>
+    /// <param name="value">What the entry was.</param>
+    public unsafe void WaitForEntry(Task task, Pfn frame, ulong* entry, ulong value) =>
+        Queue(frame).Wait(task, (Entry: (nint)entry, value), static s => Volatile.Read(ref *(ulong*)s.Entry) != s.value, interruptible: false);
+
     private ref uint Word(Pfn frame) => ref Unsafe.As<PageFlags, uint>(ref _pages[frame].Flags);
 
     private WaitQueue Queue(Pfn frame) => _queues[(int)(frame.Value * 0x9E3779B97F4A7C15 >> 58)];

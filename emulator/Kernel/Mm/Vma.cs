@@ -44,6 +44,12 @@ public sealed class Vma
     /// <summary>Whether a private page was ever given to it: anonymous VMAs that have none merge whatever their offset.</summary>
     internal bool HasAnon { get; set; }
 
+    /// <summary>What new private pages name as their owner; null until the first one.</summary>
+    internal AnonVma? AnonVma { get; set; }
+
+    /// <summary>The newest of the VMA's memberships in <see cref="AnonVma"/>s, from which <see cref="AnonVmaChain.Older"/> leads on.</summary>
+    internal AnonVmaChain? AnonVmaChains;
+
     public ulong Length => End - Start;
 
     public ulong Pages => Length >> 12;
