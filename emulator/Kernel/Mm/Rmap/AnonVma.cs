@@ -23,7 +23,7 @@ internal sealed class AnonVma
     public AnonVma Parent { get; }
 
     /// <summary>Guards the chains of the whole tree and the bounds of their VMAs; that of the <see cref="Root"/> is the one used.</summary>
-    public RwSemaphore Lock { get; } = new();
+    public RwSemaphore Lock { get; } = new(LockClass.AnonVma);
 
     /// <summary>Child nodes, the root itself included.</summary>
     public int Children;
