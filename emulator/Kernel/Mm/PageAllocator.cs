@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -27,6 +28,7 @@ public sealed unsafe class PageAllocator : IDisposable
     private long _peak;
     private long _tables;
     private uint _owners;
+    private readonly ConcurrentDictionary<uint, PageCache> _caches = new();
 
     public PageAllocator(PhysicalMemory memory)
     {
@@ -54,8 +56,21 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Frames in use as page tables.</summary>
     public long TableFrames => Volatile.Read(ref _tables);
 
-    /// <summary>A number for a new page cache, never given out before in this machine.</summary>
+    /// <summary>A number for a new page cache or anon_vma, never given out before in this machine.</summary>
     internal uint NextOwner() => Interlocked.Increment(ref _owners);
+
+    /// <summary>Makes a page cache known by its number, for those who come from a page (page_mapping).</summary>
+    internal uint Register(PageCache cache)
+    {
+        uint number = NextOwner();
+        _caches[number] = cache;
+        return number;
+    }
+
+    internal void Unregister(uint number) => _caches.TryRemove(number, out _);
+
+    /// <summary>The page cache of that number, with one more user, unless it is gone.</summary>
+    internal PageCache? GetCache(uint number) => _caches.TryGetValue(number, out PageCache? cache) && cache.TryGetUser() ? cache : null;
 
     /// <summary>Sets flags of a frame that others may be changing too.</summary>
     internal static void SetFlags(ref Page page, PageFlags flags) =>
@@ -103,11 +118,12 @@ public sealed unsafe class PageAllocator : IDisposable
         {
             ref Page page = ref _pages[taken + i];
             stale |= (page.Flags & PageFlags.Used) != 0;
-            page.RefCount = i == 0 ? 1 : 0;
             page.MapCount = 0;
             page.Owner = 0;
             page.Index = 0;
             page.Flags = flags | PageFlags.Used | (order == 0 ? PageFlags.None : i == 0 ? PageFlags.Head : PageFlags.Tail);
+            // Last: reclaim's hand may take a reference at any time from now on (TryGet).
+            Volatile.Write(ref page.RefCount, i == 0 ? 1 : 0);
         }
         if (stale)
             Clean(frame, order, zero);
@@ -140,6 +156,21 @@ public sealed unsafe class PageAllocator : IDisposable
             if (Interlocked.CompareExchange(ref count, old + 1, old) == old)
                 return true;
         }
+    }
+
+    /// <summary>Takes the references away if they are just so many, so that nobody gets another one (folio_ref_freeze); the caller frees the frame.</summary>
+    internal bool TryFreeze(Pfn frame, int references) =>
+        Interlocked.CompareExchange(ref _pages[frame.Value].RefCount, 0, references) == references;
+
+    /// <summary>Frames that reclaim's hand goes over: those that were ever in use.</summary>
+    internal ulong UsedSpan => Volatile.Read(ref _bottom) - 1 + (_memory.FrameCount - Volatile.Read(ref _top));
+
+    /// <summary>The frame at a position of the hand, which goes round.</summary>
+    internal Pfn UsedFrame(ulong position)
+    {
+        ulong bottom = Volatile.Read(ref _bottom) - 1, top = Volatile.Read(ref _top);
+        ulong at = position % (bottom + (_memory.FrameCount - top));
+        return new Pfn(at < bottom ? at + 1 : top + (at - bottom));
     }
 
     /// <summary>Drops a reference and frees the frame with the last one.</summary>

@@ -28,7 +28,7 @@ public abstract unsafe class PageCache
     protected PageCache(PageAllocator pages)
     {
         Pages = pages;
-        Id = pages.NextOwner();
+        Id = pages.Register(this);
     }
 
     /// <summary>The number by which <see cref="Page.Owner"/> names this cache; never reused in a machine.</summary>
@@ -116,7 +116,7 @@ public abstract unsafe class PageCache
                 ref Page page = ref Pages[frame];
                 page.Index = index;
                 Volatile.Write(ref page.Owner, Id);
-                page.RefCount = 2; // The cache's and the caller's; nobody else knows the frame yet.
+                Interlocked.Increment(ref page.RefCount); // The cache's beside the caller's; reclaim's hand may hold one for a moment.
                 return true;
             }
             Pages.Get(existing);
@@ -324,5 +324,9 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>Nobody maps or knows the file any more.</summary>
-    protected virtual void Release() => RemovePages(null, 0, ulong.MaxValue >> 12, evenCopies: true);
+    protected virtual void Release()
+    {
+        RemovePages(null, 0, ulong.MaxValue >> 12, evenCopies: true);
+        Pages.Unregister(Id);
+    }
 }

@@ -47,6 +47,11 @@ public sealed unsafe partial class Task
     /// <summary>Current directory, root directory and umask.</summary>
     public FsContext Fs { get; internal set; } = null!;
 
+    /// <summary>Flushes that reclaim, running on this task's thread, has put off.</summary>
+    internal Shootdown.TlbBatch TlbBatch => _tlbBatch ??= new Shootdown.TlbBatch(Machine.MemorySystem.Shootdown);
+
+    private Shootdown.TlbBatch? _tlbBatch;
+
     /// <summary>The vCPU that this task holds, or null while it sleeps.</summary>
     public Vcpu? Vcpu { get; internal set; }
 
