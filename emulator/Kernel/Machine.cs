@@ -32,6 +32,7 @@ public sealed partial class Machine : IDisposable
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform, options.SwapBytes);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
+        MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
         LockDep = options.LockDep ? new LockDep(static (_, _, _) => { }) : null;

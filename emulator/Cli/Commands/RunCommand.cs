@@ -7,6 +7,7 @@ using Emulator.Cli.Reports;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tracing;
 
@@ -33,6 +34,10 @@ internal sealed class RunCommand
     private readonly Option<string> _unsupported = new("--unsupported") { Description = "at an unknown system call: enosys, or fail to stop there", HelpName = "enosys|fail", DefaultValueFactory = _ => "enosys" };
     private readonly Option<double?> _timeout = new("--timeout") { Description = "stop after this many seconds (status 124)", HelpName = "SECONDS" };
     private readonly Option<long?> _maxInstructions = new("--max-instructions") { Description = "stop after this many guest instructions (status 124)", HelpName = "N" };
+    private readonly Option<string> _profile = new("--kernel-profile") { Description = "the Linux release to follow where releases differ: 6.1 or 6.12", HelpName = "RELEASE", DefaultValueFactory = _ => "6.12" };
+    private readonly Option<ulong> _ceiling = new("--flush-ceiling") { Description = "flush ranges of up to this many pages page by page; 0: never", HelpName = "N", DefaultValueFactory = _ => TlbShootdown.DefaultCeiling };
+    private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
+    private readonly Option<bool> _coherence = new("--check-coherence") { Description = "check every translation used and every table walked against the state of its frame (slow)" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "name unknown system calls and tell how the run ended" };
     private readonly Option<bool> _quiet = new("-q", "--quiet") { Description = "no crash report" };
     private readonly Option<string> _color = new("--color") { Description = "colour in reports and tables: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
@@ -54,7 +59,7 @@ internal sealed class RunCommand
     private IEnumerable<Option> Options =>
     [
         _vcpus, _memory, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
-        _timeout, _maxInstructions, _verbose, _quiet, _color,
+        _timeout, _maxInstructions, _profile, _ceiling, _lockdep, _coherence, _verbose, _quiet, _color,
     ];
 
     /// <summary>Whether an option takes the argument that follows it.</summary>
@@ -208,6 +213,8 @@ internal sealed class RunCommand
         long? limit = parsed.GetValue(_maxInstructions);
         if (limit is <= 0)
             return Wrong(out error, "--max-instructions: give a number above 0");
+        if (!KernelProfiles.TryParse(parsed.GetValue(_profile)!, out KernelProfile profile))
+            return Wrong(out error, $"--kernel-profile {parsed.GetValue(_profile)}: the profiles are 6.1 and 6.12");
         var binds = new List<Bind>();
         foreach (string bind in parsed.GetValue(_bind) ?? [])
         {
@@ -231,6 +238,10 @@ internal sealed class RunCommand
             WorkingDirectory = parsed.GetValue(_directory),
             Timeout = timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
             MaxInstructions = limit,
+            Profile = profile,
+            FlushCeiling = parsed.GetValue(_ceiling),
+            LockDep = parsed.GetValue(_lockdep),
+            CheckCoherence = parsed.GetValue(_coherence),
             FailOnUnsupported = unsupported.Equals("fail", StringComparison.Ordinal),
         };
         return true;

@@ -203,6 +203,9 @@ public static unsafe class Mmu
         PageWalker.ForgetAll(&c->Tlb);
     }
 
+    /// <summary>Translations of the current PCID for pages that lie outside [start, end), each counted once; global ones are not.</summary>
+    public static ulong CountOutside(VcpuState* c, ulong start, ulong end) => Tlb.CountOutside(&c->Tlb, start, end);
+
     private static void DropPage(VcpuState* c, ulong address)
     {
         Tlb.FlushPage(c, address, c->Tlb.Context);

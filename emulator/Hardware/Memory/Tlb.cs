@@ -265,6 +265,28 @@ internal static unsafe class Tlb
         LeaveContext(c);
     }
 
+    /// <inheritdoc cref="Mmu.CountOutside"/>
+    public static ulong CountOutside(TlbState* t, ulong start, ulong end)
+    {
+        ulong count = CountOutside(ref t->Level1, t, start, end) + CountOutside(ref t->Level1Large, t, start, end);
+        // Levels are evicted independently: a translation of the second that the first has too was counted there.
+        for (int slot = 0; slot < t->Level2.Slots; slot++)
+        {
+            ulong tag = t->Level2.TagAt(slot);
+            if (t->Level2.IsOutside(slot, t->Context, start, end) && Level1(t, TlbArray.SizeClass(tag)).FindExact(tag) < 0)
+                count++;
+        }
+        return count;
+    }
+
+    private static ulong CountOutside(ref TlbArray array, TlbState* t, ulong start, ulong end)
+    {
+        ulong count = 0;
+        for (int slot = 0; slot < array.Slots; slot++)
+            count += array.IsOutside(slot, t->Context, start, end) ? 1UL : 0;
+        return count;
+    }
+
     /// <summary>
     /// Makes the front answer for the 4 KiB around an address whose first-level entry a user access may use. Write permission needs a
     /// dirty page that holds no decoded code.

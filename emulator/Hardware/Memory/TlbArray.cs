@@ -60,6 +60,19 @@ public unsafe struct TlbArray
         => (ulong)((long)((tag & PageMask) << (12 + 9 * SizeClass(tag)) << 16) >> 16);
 
     internal readonly int Slots => (_setMask + 1) * _stride;
+    internal readonly ulong TagAt(int slot) => _tags[slot];
+
+    /// <summary>Whether a slot translates, for a context, a page of which nothing lies in [start, end).</summary>
+    internal readonly bool IsOutside(int slot, ulong context, ulong start, ulong end)
+    {
+        const ulong fields = (Valid - (1UL << ContextShift)) | Valid;
+        ulong tag = _tags[slot];
+        if ((tag & fields) != ((context << ContextShift) | Valid))
+            return false;
+        ulong page = Address(tag);
+        return page >= end || page + (1UL << (12 + 9 * SizeClass(tag))) <= start;
+    }
+
     internal readonly ref ulong DataAt(int slot) => ref _data[slot];
 
     /// <summary>The slot that translates the address in this context or globally; -1 when none does.</summary>

@@ -62,19 +62,19 @@ public sealed class InterProcessor
     /// <paramref name="self"/>, so that two senders that address each other both finish.
     /// </summary>
     /// <param name="self">The vCPU that the calling thread holds; null: found by the thread, or none (a device's thread).</param>
-    /// <param name="targets">May contain <paramref name="self"/>, which is then served directly.</param>
+    /// <param name="targets">May contain <paramref name="self"/>, which is then served directly, while the others work.</param>
     public void Call(Vcpu? self, in VcpuMask targets, IpiRequest what)
     {
         self ??= HeldByThisThread();
         bool selfToo = self is not null && targets.Contains(self.Id);
         int count = targets.Count - (selfToo ? 1 : 0);
         if (count != 0)
-            CallOthers(self, targets, what, count);
-        if (selfToo)
+            CallOthers(self, targets, what, count, selfToo);
+        else if (selfToo)
             what.Serve(self!);
     }
 
-    private unsafe void CallOthers(Vcpu? self, in VcpuMask targets, IpiRequest what, int count)
+    private unsafe void CallOthers(Vcpu? self, in VcpuMask targets, IpiRequest what, int count, bool selfToo)
     {
         var call = _calls.Get();
         call.Begin(what, self, count);
@@ -84,6 +84,8 @@ public sealed class InterProcessor
             if (id != self?.Id)
                 _vcpus[id].Post(call);
         }
+        if (selfToo)
+            what.Serve(self!);
         for (int id = targets.Next(0); id >= 0; id = targets.Next(id + 1))
         {
             if (id != self?.Id)

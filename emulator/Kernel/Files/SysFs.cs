@@ -1,4 +1,5 @@
 using Emulator.Kernel.Files.Proc;
+using Emulator.Kernel.Shootdown;
 using static Emulator.Kernel.Files.FileAbi;
 
 namespace Emulator.Kernel.Files;
@@ -23,9 +24,27 @@ internal static class SysFs
         Text(fs, huge, "enabled", "always madvise [never]\n");
         Text(fs, huge, "defrag", "always defer defer+madvise madvise [never]\n");
         Text(fs, huge, "hpage_pmd_size", "2097152\n");
+        TlbShootdown shootdown = vfs.Machine.MemorySystem.Shootdown;
+        fs.AddEntry(Directories(fs, "kernel", "debug", "x86"), "tlb_single_page_flush_ceiling",
+            new ProcText(fs, 0x1B6, 0, 0, _ => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{shootdown.Ceiling}\n"))
+            {
+                Store = (_, text) => StoreCeiling(shootdown, text),
+            });
         Directories(fs, "class");
         Directories(fs, "block");
         return fs;
+    }
+
+    /// <summary>tlbflush_write_file: a number that fits an int and is not negative.</summary>
+    private static long StoreCeiling(TlbShootdown shootdown, string text)
+    {
+        if (!int.TryParse(text.AsSpan().TrimEnd('\n'), System.Globalization.NumberStyles.AllowLeadingSign, System.Globalization.CultureInfo.InvariantCulture, out int ceiling)
+            || ceiling < 0)
+        {
+            return -Errno.EINVAL;
+        }
+        shootdown.Ceiling = (ulong)ceiling;
+        return 0;
     }
 
     private static Dentry Directories(TmpFs fs, params ReadOnlySpan<string> names)

@@ -25,7 +25,7 @@ public sealed partial class Mm
     {
         _system = system;
         Tables = tables;
-        Context = new MmContext(system.Shootdown.NextContextId());
+        Context = system.Shootdown.NewContext();
     }
 
     internal RwSemaphore MmapLock { get; } = new(LockClass.MmapLock);

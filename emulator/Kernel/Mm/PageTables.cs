@@ -266,14 +266,17 @@ internal sealed unsafe class PageTables
         }
     }
 
-    /// <summary>arch/x86/include/asm/tlbflush.h:pte_flags_need_flush, except that more rights never need one.</summary>
+    /// <summary>
+    /// arch/x86/include/asm/tlbflush.h:pte_flags_need_flush: state flags that are lost, and rights that change either way. Who only adds rights
+    /// in a fault ignores the answer (ptep_set_access_flags): a processor that faults drops its entry.
+    /// </summary>
     private static FlushOwed Owed(ulong old, ulong changed)
     {
         if ((old & (ulong)Pte.Present) == 0)
             return FlushOwed.None;
-        const ulong lost = (ulong)(Pte.Present | Pte.Writable | Pte.User | Pte.Accessed | Pte.Dirty);
-        bool less = (old & ~changed & lost) != 0 || (~old & changed & (ulong)Pte.NoExecute) != 0;
-        return less || ((old ^ changed) & (ulong)Pte.Frame) != 0 ? FlushOwed.Page : FlushOwed.None;
+        const ulong lost = (ulong)(Pte.Present | Pte.Accessed | Pte.Dirty);
+        const ulong either = (ulong)(Pte.Writable | Pte.User | Pte.NoExecute | Pte.Frame);
+        return (old & ~changed & lost) != 0 || ((old ^ changed) & either) != 0 ? FlushOwed.Page : FlushOwed.None;
     }
 
     /// <summary>

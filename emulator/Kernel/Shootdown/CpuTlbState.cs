@@ -21,6 +21,10 @@ internal sealed class CpuTlbState
     private int _switching;
     private int _nextSlot = 1;
 
+    private readonly ulong[] _counts = new ulong[(int)ShootdownCounter.Count];
+
+    public ref ulong this[ShootdownCounter counter] => ref _counts[(int)counter];
+
     public Slot[] Slots { get; } = new Slot[SlotCount];
 
     /// <summary>The address space in CR3, or null for the kernel's own.</summary>
@@ -55,52 +59,4 @@ internal sealed class CpuTlbState
         _nextSlot = 1;
         return 0;
     }
-}
-
-/// <summary>What an address space is to TLBs (Linux's <c>mm_context_t</c>).</summary>
-public sealed class MmContext(ulong id)
-{
-    private ulong _generation = 1;
-
-    /// <summary>Names the address space; never reused in a machine.</summary>
-    public ulong Id { get; } = id;
-
-    /// <summary>Raised by every flush request (tlb_gen).</summary>
-    public ulong Generation => Volatile.Read(ref _generation);
-
-    /// <summary>vCPUs that may hold translations of it and need to be told (mm_cpumask).</summary>
-    internal VcpuMask Cpus;
-
-    internal ulong RaiseGeneration() => Interlocked.Increment(ref _generation);
-}
-
-/// <summary>A flush on its way to its targets (Linux's <c>flush_tlb_info</c>).</summary>
-internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
-{
-    public Mm? Mm { get; private set; }
-
-    public ulong Start { get; private set; }
-
-    public ulong End { get; private set; }
-
-    public int StrideShift { get; private set; }
-
-    public ulong Generation { get; private set; }
-
-    public int Initiator { get; private set; }
-
-    public void Set(Mm? mm, ulong start, ulong end, int strideShift, ulong generation, int initiator)
-    {
-        Mm = mm;
-        Start = start;
-        End = end;
-        StrideShift = strideShift;
-        Generation = generation;
-        Initiator = initiator;
-    }
-
-    /// <summary>Served by all: the address space may go.</summary>
-    public void Release() => Mm = null;
-
-    public override void Serve(Vcpu target) => shootdown.Serve(target, this);
 }

@@ -23,12 +23,12 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     /// Puts off the flush of a page of which no entry is left (set_tlb_ubc_flush_pending). The caller holds the page-table lock and has
     /// found <see cref="TlbShootdown.ShouldDefer"/> true; it frees the frame only after <see cref="TryToUnmapFlush"/>.
     /// </summary>
+    /// <param name="self">The vCPU that the caller holds, if any.</param>
     /// <param name="mm">The address space.</param>
     /// <param name="dirty">The entry was dirty: a processor may still write through it, until <see cref="TryToUnmapFlushDirty"/>.</param>
-    internal void AddPending(Mm mm, bool dirty)
+    internal void AddPending(Vcpu? self, Mm mm, bool dirty)
     {
-        mm.Context.RaiseGeneration();
-        _cpus.Add(mm.Context.Cpus.Snapshot());
+        shootdown.AddToBatch(self, mm, ref _cpus);
         FlushRequired = true;
         mm.CountBatchedFlush();
         _writable |= dirty;

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Tracing;
 
 namespace Emulator.Kernel;
@@ -19,7 +20,7 @@ public sealed partial class Machine
         Seed = Options.Seed,
         Deterministic = Options.Deterministic,
         HostSeconds = hostSeconds,
-        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. KernelFigures()],
+        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. ShootdownCounterList.All.Select(ShootdownFigure), .. KernelFigures()],
     };
 
     private unsafe IEnumerable<Figure> CpuFigures()
@@ -38,6 +39,9 @@ public sealed partial class Machine
         ImmutableArray<ulong> values = PerVcpu(vcpu => vcpu.State->Tlb.Counters[info.Counter]);
         return new Figure(info.Name, info.Unit, info.Help, Sum(values), values);
     }
+
+    private Figure ShootdownFigure(ShootdownCounterInfo info) => new(info.Name, info.Unit, info.Help, MemorySystem.Shootdown.Total(info.Counter),
+        PerVcpu(vcpu => MemorySystem.Shootdown.Count(info.Counter, vcpu.Id)));
 
     private IEnumerable<Figure> KernelFigures()
     {
