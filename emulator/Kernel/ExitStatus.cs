@@ -82,8 +82,11 @@ public sealed record CrashReport
     /// <summary>The mapping that holds RIP.</summary>
     public string? CodeMapping { get; init; }
 
-    /// <summary>For #UD: the instruction is valid, the emulator lacks it.</summary>
-    public bool Unsupported { get; init; }
+    /// <summary>For #UD: why a processor would have executed the instruction.</summary>
+    public Unsupported Unsupported { get; init; }
+
+    /// <summary>The extensions that the machine's processors have.</summary>
+    public required CpuFeatures Features { get; init; }
 
     /// <summary><c>symbol+offset</c> of RIP, where a symbol table tells.</summary>
     public string? Symbol { get; init; }

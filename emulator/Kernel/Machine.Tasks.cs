@@ -128,7 +128,8 @@ public sealed partial class Machine
             Mapping = Tracing.CrashLocation.Mapping(task, at),
             CodeMapping = Tracing.CrashLocation.Mapping(task, registers.Rip),
             Symbol = Tracing.CrashLocation.Describe(task, registers.Rip),
-            Unsupported = info.Vector == Vector.InvalidOpcode && task.Vcpu!.State->Unsupported != 0,
+            Unsupported = info.Vector == Vector.InvalidOpcode ? task.Vcpu!.State->Unsupported : Unsupported.No,
+            Features = Platform.Features,
             Program = task.Process.ExecutablePath,
         };
     }

@@ -188,13 +188,7 @@ internal sealed class RunCommand
             return Wrong(out error, $"--memory {parsed.GetValue(_memory)}: give a size from 1M to 64T, for example 512M");
         if (!TlbGeometry.TryParse(parsed.GetValue(_tlb)!, out TlbGeometry tlb, out string tlbError))
             return Wrong(out error, $"--tlb: {tlbError}");
-        CpuFeatures? features = parsed.GetValue(_cpu) switch
-        {
-            "x86-64" or "x86-64-v1" or "v1" => CpuFeatures.V1,
-            "x86-64-v2" or "v2" => CpuFeatures.V2,
-            "max" => CpuFeatures.Max,
-            _ => null,
-        };
+        CpuFeatures? features = CpuLevel.Parse(parsed.GetValue(_cpu)!);
         if (features is null)
             return Wrong(out error, $"--cpu {parsed.GetValue(_cpu)}: the levels are x86-64, x86-64-v2 and max");
         string scheduler = parsed.GetValue(_scheduler)!;

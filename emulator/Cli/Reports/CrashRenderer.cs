@@ -32,19 +32,37 @@ internal static class CrashRenderer
         return text.ToString();
     }
 
-    private static string Title(CrashReport crash) => crash.Unsupported
-        ? "unsupported instruction: valid, but not implemented by the emulator; not an error in your program"
-        : IsOutOfMemory(crash) ? "guest memory exhausted: the machine has no frame left for this page"
-        : crash.Vector >= 0 ? $"guest crash: {Vectors(crash.Vector)}" : $"guest killed by {Signals.Name(crash.Signal)}";
+    private static string Title(CrashReport crash) => crash.Unsupported switch
+    {
+        Unsupported.NotImplemented => "unsupported instruction: valid, but not implemented by the emulator; not an error in your program",
+        Unsupported.SwitchedOff => $"instruction of a higher level: it needs {CpuLevel.Describe(Missing(crash))}, which --cpu switches off",
+        Unsupported.CompatibilityMode => "unsupported instruction: it leads to 32-bit code or is a 32-bit system call, and the emulator runs 64-bit code only",
+        _ when IsOutOfMemory(crash) => "guest memory exhausted: the machine has no frame left for this page",
+        _ when crash.Vector >= 0 => $"guest crash: {Vectors(crash.Vector)}",
+        _ => $"guest killed by {Signals.Name(crash.Signal)}",
+    };
+
+    /// <summary>The extensions that the instruction needs and the machine does not have.</summary>
+    private static CpuFeatures Missing(CrashReport crash) => InstructionFeatures.Needed(Decode(crash)) & ~crash.Features;
+
+    private static Instruction Decode(CrashReport crash)
+    {
+        var decoder = Iced.Intel.Decoder.Create(64, crash.InstructionBytes);
+        decoder.IP = crash.Registers.Rip;
+        return decoder.Decode();
+    }
 
     /// <summary>A page fault that ends in SIGKILL is one that found no memory (mm/memory.c, VM_FAULT_OOM).</summary>
     private static bool IsOutOfMemory(CrashReport crash) => crash.Vector == 14 && crash.Signal == Kernel.Tasks.Signal.SIGKILL;
 
-    private static string Advice(CrashReport crash) => IsOutOfMemory(crash)
-        ? "help: give the machine more with --memory SIZE; it costs the host only what the guest touches"
-        : crash.Unsupported
-        ? "help: build the program for x86-64-v2 (-march=x86-64-v2), or report the instruction with the line above"
-        : "help: the program did this itself; --strace shows its last system calls, -q hides this report";
+    private static string Advice(CrashReport crash) => crash.Unsupported switch
+    {
+        Unsupported.NotImplemented => "help: build the program for x86-64-v2 (-march=x86-64-v2), or report the instruction with the line above",
+        Unsupported.SwitchedOff => $"help: --cpu {CpuLevel.LowestWith(Missing(crash) | crash.Features)} has it; or build the program for a lower level (-march)",
+        Unsupported.CompatibilityMode => "help: build the program for 64 bits alone",
+        _ when IsOutOfMemory(crash) => "help: give the machine more with --memory SIZE; it costs the host only what the guest touches",
+        _ => "help: the program did this itself; --strace shows its last system calls, -q hides this report",
+    };
 
     private static string Vectors(int vector) => vector switch
     {
@@ -74,9 +92,7 @@ internal static class CrashRenderer
     {
         if (crash.InstructionBytes.Length == 0)
             return "unreadable: nothing executable is mapped at rip";
-        var decoder = Iced.Intel.Decoder.Create(64, crash.InstructionBytes);
-        decoder.IP = crash.Registers.Rip;
-        Instruction instruction = decoder.Decode();
+        Instruction instruction = Decode(crash);
         int length = instruction.IsInvalid ? 1 : instruction.Length;
         string hex = Convert.ToHexStringLower(crash.InstructionBytes);
         var bytes = new StringBuilder();
@@ -98,7 +114,7 @@ internal static class CrashRenderer
             new IntelFormatter().Format(instruction, output);
             formatted = output.ToStringAndReset();
         }
-        string feature = crash.Unsupported ? $"   [{string.Join(", ", instruction.CpuidFeatures.Select(f => f.ToString()))}]" : "";
+        string feature = crash.Unsupported is Unsupported.NotImplemented or Unsupported.SwitchedOff ? $"   [{string.Join(", ", instruction.CpuidFeatures.Select(f => f.ToString()))}]" : "";
         return $"{formatted}{feature}\n            {bytes}";
     }
 

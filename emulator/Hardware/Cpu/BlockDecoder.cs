@@ -7,8 +7,8 @@ internal sealed unsafe class BlockDecoder
 {
     /// <summary>Longest block, so that a vCPU polls for attention often enough and a count fits its byte.</summary>
     private const int MaxInstructions = 64;
-    /// <summary>No instruction makes more accesses than two; the total fits its byte.</summary>
-    private const int MaxAccesses = 250;
+    /// <summary>No instruction makes more accesses than ENTER's 33; the total fits its byte.</summary>
+    private const int MaxAccesses = 220;
 
     private readonly PageReader _reader = new();
     private readonly Decoder _decoder;

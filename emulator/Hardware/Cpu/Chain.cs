@@ -56,11 +56,14 @@ internal static unsafe class Chain
     }
 
     /// <summary>Ends the block after this instruction and leaves the chain, with RIP at the next instruction.</summary>
-    public static nint Exit(VcpuState* c, Op* op, HandlerExit why)
+    public static nint Exit(VcpuState* c, Op* op, HandlerExit why) => ExitTo(c, op, c->Registers.BlockRip + op->Offset + op->Length, why);
+
+    /// <summary>Ends the block after this instruction and leaves the chain for any address.</summary>
+    public static nint ExitTo(VcpuState* c, Op* op, ulong rip, HandlerExit why)
     {
         c->Accesses += op->Accesses;
         c->Budget -= op->Count;
-        return Leave(c, c->Registers.BlockRip + op->Offset + op->Length, why);
+        return Leave(c, rip, why);
     }
 
     /// <summary>Ends the block in the middle of this instruction, to be resumed: a long REP string gives way to an interrupt.</summary>
@@ -79,7 +82,7 @@ internal static unsafe class Chain
     private static nint Fault(VcpuState* c, Op* op, bool stack)
     {
         Retired(c, op);
-        c->Unsupported = 0;
+        c->Unsupported = Unsupported.No;
         ulong rip = c->Registers.BlockRip + op->Offset;
         if (c->Vector == VcpuState.Retry)
             return Leave(c, rip, HandlerExit.Retry);
@@ -102,7 +105,7 @@ internal static unsafe class Chain
         Retired(c, op);
         c->Vector = vector;
         c->ErrorCode = errorCode;
-        c->Unsupported = 0;
+        c->Unsupported = Unsupported.No;
         return Leave(c, c->Registers.BlockRip + op->Offset, HandlerExit.Exception);
     }
 
@@ -112,7 +115,7 @@ internal static unsafe class Chain
     {
         c->Vector = vector;
         c->ErrorCode = 0;
-        c->Unsupported = 0;
+        c->Unsupported = Unsupported.No;
         return Exit(c, op, HandlerExit.Exception);
     }
 
@@ -142,5 +145,5 @@ public static class Vector
 /// <summary>Byte offsets of the special fields that operations name as registers.</summary>
 internal static class RegisterOffset
 {
-    public const byte None = 128, StackNone = 136, FsBase = 144, GsBase = 152, BlockRip = 160;
+    public const byte None = 128, StackNone = 136, FsBase = 144, GsBase = 152, BlockRip = 160, Selectors = 168;
 }

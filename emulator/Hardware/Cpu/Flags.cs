@@ -15,6 +15,10 @@ public static unsafe class Flags
         AlignmentCheck = 1 << 18, Identification = 1 << 21;
     public const ulong Arithmetic = Carry | Parity | Adjust | Zero | Sign | Overflow;
 
+    /// <summary>What POPF and IRET change in user mode, by operand size: neither IF nor IOPL. Both clear RF as well.</summary>
+    internal static ulong WritableByUser(int operandSize)
+        => Arithmetic | Trap | Direction | NestedTask | (operandSize == 2 ? 0 : AlignmentCheck | Identification);
+
     internal const ulong CarryBit = 1UL << 63, IntoSignBit = 1UL << 62, AdjustBit = 1 << 3, SignFlip = 1 << 1, ParityFlip = 1;
     private const ulong Kept = CarryBit | IntoSignBit | AdjustBit;
 

@@ -11,12 +11,13 @@ internal static unsafe class InstructionBinder
     {
         b.Op->Length = (byte)b.Instruction.Length;
         b.Op->Base = b.Op->Index = b.Op->Seg = RegisterOffset.None;
-        bool defined = b.Instruction.Code != Code.INVALID && Enabled(b.Instruction, b.Features);
-        Handler handler = defined ? Find(ref b) : &Undefined;
+        bool valid = b.Instruction.Code != Code.INVALID;
+        bool enabled = valid && (InstructionFeatures.Needed(b.Instruction) & ~b.Features) == 0;
+        Handler handler = enabled ? Find(ref b) : valid ? &SwitchedOff : &Undefined;
         bool implemented = handler != null;
         if (!implemented)
             handler = &NotImplemented;
-        if (!defined || !implemented)
+        if (!enabled || !implemented)
             b.EndsBlock = true;
         b.Op->Fn = EntryPoint.Resolve(handler);
         return implemented;
@@ -27,12 +28,15 @@ internal static unsafe class InstructionBinder
         Handler handler = Integer.Alu.Bind(ref b);
         if (handler == null) handler = Integer.Moves.Bind(ref b);
         if (handler == null) handler = Integer.Branches.Bind(ref b);
+        if (handler == null) handler = Integer.FarTransfers.Bind(ref b);
         if (handler == null) handler = Integer.Shifts.Bind(ref b);
         if (handler == null) handler = Integer.MulDiv.Bind(ref b);
         if (handler == null) handler = Integer.Bits.Bind(ref b);
         if (handler == null) handler = Integer.Exchange.Bind(ref b);
         if (handler == null) handler = Integer.Strings.Bind(ref b);
         if (handler == null) handler = Integer.Bmi.Bind(ref b);
+        if (handler == null) handler = Integer.SegmentRegisters.Bind(ref b);
+        if (handler == null) handler = Integer.SystemRegisters.Bind(ref b);
         if (handler == null) handler = Integer.SystemInstructions.Bind(ref b);
         if (handler == null) handler = ExtendedState.Bind(ref b);
         if (handler == null) handler = Simd.SimdBinder.Bind(ref b);
@@ -40,46 +44,21 @@ internal static unsafe class InstructionBinder
         return handler;
     }
 
-    /// <summary>Whether the machine's feature level has the instruction (<c>--cpu</c>).</summary>
-    private static bool Enabled(in Instruction instruction, CpuFeatures features)
-    {
-        // Without their feature these two ignore the F3 prefix and are BSF and BSR, on which compilers rely (SDM vol. 2, TZCNT, LZCNT).
-        if (instruction.Mnemonic is Mnemonic.Tzcnt or Mnemonic.Lzcnt)
-            return true;
-        foreach (CpuidFeature needed in instruction.CpuidFeatures)
-        {
-            CpuFeatures bit = needed switch
-            {
-                CpuidFeature.SSE3 => CpuFeatures.Sse3,
-                CpuidFeature.SSSE3 => CpuFeatures.Ssse3,
-                CpuidFeature.SSE4_1 => CpuFeatures.Sse41,
-                CpuidFeature.SSE4_2 => CpuFeatures.Sse42,
-                CpuidFeature.POPCNT => CpuFeatures.Popcnt,
-                CpuidFeature.CMPXCHG16B => CpuFeatures.Cx16,
-                CpuidFeature.MOVBE => CpuFeatures.Movbe,
-                CpuidFeature.BMI1 => CpuFeatures.Bmi1,
-                CpuidFeature.BMI2 => CpuFeatures.Bmi2,
-                CpuidFeature.LZCNT => CpuFeatures.Lzcnt,
-                CpuidFeature.ADX => CpuFeatures.Adx,
-                CpuidFeature.RDTSCP => CpuFeatures.Rdtscp,
-                CpuidFeature.XSAVE or CpuidFeature.XSAVEC or CpuidFeature.XSAVEOPT => CpuFeatures.Xsave,
-                CpuidFeature.FSGSBASE => CpuFeatures.Fsgsbase,
-                _ => CpuFeatures.None,
-            };
-            if ((features & bit) != bit)
-                return false;
-        }
-        return true;
-    }
-
     [MethodImpl(Chain.Hot)]
     internal static nint Undefined(VcpuState* c, Op* op) => Chain.Raise(c, op, Vector.InvalidOpcode);
 
     [MethodImpl(Chain.Hot)]
-    private static nint NotImplemented(VcpuState* c, Op* op)
+    private static nint NotImplemented(VcpuState* c, Op* op) => RaiseUnsupported(c, op, Unsupported.NotImplemented);
+
+    [MethodImpl(Chain.Hot)]
+    private static nint SwitchedOff(VcpuState* c, Op* op) => RaiseUnsupported(c, op, Unsupported.SwitchedOff);
+
+    /// <summary>#UD that an ordinary processor would not have raised.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static nint RaiseUnsupported(VcpuState* c, Op* op, Unsupported why)
     {
         nint exit = Chain.Raise(c, op, Vector.InvalidOpcode);
-        c->Unsupported = 1;
+        c->Unsupported = why;
         return exit;
     }
 }

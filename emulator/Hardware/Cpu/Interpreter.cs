@@ -189,7 +189,7 @@ internal sealed unsafe class Interpreter : IDisposable
     {
         if (Mmu.FetchTranslate(_c, rip, out frame))
             return true;
-        _c->Unsupported = 0;
+        _c->Unsupported = Unsupported.No;
         if (_c->Vector == VcpuState.NonCanonical)
         {
             _c->Vector = Vector.GeneralProtection;

@@ -37,6 +37,8 @@ public unsafe struct VcpuRegisters
     public ulong GsBase;
     /// <summary>Linear address of the running block's first byte; RIP-relative operands use it as their base.</summary>
     public ulong BlockRip;
+    /// <summary>ES, CS, SS, DS, FS, GS, as instructions number them. In 64-bit mode they hold what was loaded and mean nothing more.</summary>
+    public fixed ushort Selectors[8];
     /// <summary>The instruction pointer, exact whenever <see cref="Vcpu.Run"/> is not running.</summary>
     public ulong Rip;
     /// <summary>Sign-extended result from which ZF, SF and PF are read (<see cref="Flags"/>).</summary>
@@ -51,6 +53,7 @@ public unsafe struct VcpuRegisters
     public fixed byte Vectors[32 * VectorSlot];
 
     public const int VectorSlot = 64;
+    public const int Cs = 1, Ss = 2, Fs = 4, Gs = 5;
     public const int Rax = 0, Rcx = 1, Rdx = 2, Rbx = 3, Rsp = 4, Rbp = 5, Rsi = 6, Rdi = 7;
 
     /// <summary>RFLAGS, computed from the lazy form on reading.</summary>
@@ -64,6 +67,12 @@ public unsafe struct VcpuRegisters
         }
     }
 
+    /// <summary>As Linux gives FS a base: with a null selector (arch/x86/kernel/process_64.c:do_arch_prctl_64).</summary>
+    public void SetFsBase(ulong address) => (FsBase, Selectors[Fs]) = (address, 0);
+
+    /// <summary>As <see cref="SetFsBase"/>, for GS.</summary>
+    public void SetGsBase(ulong address) => (GsBase, Selectors[Gs]) = (address, 0);
+
     /// <summary>The state after reset as Linux gives it to a new program: x87 and SSE defaults, interrupts on.</summary>
     public void Reset()
     {
@@ -71,7 +80,21 @@ public unsafe struct VcpuRegisters
         Rflags = Flags.Interrupt;
         Mxcsr = 0x1F80;
         X87.Control = 0x37F;
+        Selectors[Cs] = DescriptorTable.UserCode;
+        Selectors[Ss] = DescriptorTable.UserData;
     }
+}
+
+/// <summary>Why an instruction that a processor executes raises #UD here.</summary>
+public enum Unsupported
+{
+    /// <summary>A processor raises it too.</summary>
+    No,
+    NotImplemented,
+    /// <summary>The machine's <see cref="CpuFeatures"/> lack it.</summary>
+    SwitchedOff,
+    /// <summary>It leads to 32-bit code, or is a 32-bit system call.</summary>
+    CompatibilityMode,
 }
 
 /// <summary>Everything that a handler touches, in native memory of fixed layout. One for each vCPU.</summary>
@@ -111,8 +134,8 @@ public unsafe struct VcpuState
     public Op* LinkFrom;
     /// <summary>The newest retirement of decoded code that this vCPU may not have seen; long.MaxValue while it runs no block (<see cref="BlockCache"/>).</summary>
     public long CodeEpoch;
-    /// <summary>Not zero when the last #UD came from an instruction that is valid but not implemented.</summary>
-    public int Unsupported;
+    /// <summary>For #UD: why a processor would not have raised it.</summary>
+    public Unsupported Unsupported;
 
     /// <summary>Machine code for CMPXCHG16B on hosts that have it, else null.</summary>
     public void* WideExchange;

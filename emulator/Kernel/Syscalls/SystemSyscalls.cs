@@ -80,10 +80,10 @@ internal static unsafe class SystemSyscalls
         switch ((int)a.A0)
         {
             case SetFs when a.A1 < Layout.TaskSize:
-                t.Registers->FsBase = a.A1;
+                t.Registers->SetFsBase(a.A1);
                 return 0;
             case SetGs when a.A1 < Layout.TaskSize:
-                t.Registers->GsBase = a.A1;
+                t.Registers->SetGsBase(a.A1);
                 return 0;
             case SetFs or SetGs:
                 return -Errno.EPERM;

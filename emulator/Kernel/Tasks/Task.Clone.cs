@@ -126,6 +126,6 @@ public sealed unsafe partial class Task
         if (args.Stack != 0)
             r->Gpr[VcpuRegisters.Rsp] = args.Stack;
         if (args.Has(CloneArguments.SETTLS))
-            r->FsBase = args.Tls;
+            r->SetFsBase(args.Tls);
     }
 }

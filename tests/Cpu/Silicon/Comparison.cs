@@ -12,6 +12,8 @@ internal static unsafe class Comparison
     private const ulong TaskSizeMax = 0x7FFF_FFFF_F000;
     private static readonly string[] Names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
 
+    private static readonly string[] Segments = ["ES", "CS", "SS", "DS", "FS", "GS"];
+
     /// <summary>Differences, each as "field: processor's value, interpreter's value"; empty when the outcomes agree.</summary>
     public static List<string> Differences(in Instruction instruction, in CpuImage before, ref CpuOutcome expected, ref CpuOutcome actual)
     {
@@ -39,6 +41,8 @@ internal static unsafe class Comparison
         // RF is part of the frame that the exception pushes (SDM vol. 3, 18.3.1.1), not of the state before it.
         var masked = ResumeFlag | UndefinedResults.Flags(instruction, before);
         Check("RFLAGS", expected.State.Rflags & ~masked, actual.State.Rflags & ~masked);
+        for (var i = 0; i < Segments.Length; i++)
+            Check(Segments[i], Selector(expected.State.Selectors[i]), Selector(actual.State.Selectors[i]));
         Check("FS base", expected.State.FsBase, actual.State.FsBase);
         Check("GS base", expected.State.GsBase, actual.State.GsBase);
         Check("MXCSR", expected.State.Mxcsr, actual.State.Mxcsr);
@@ -63,6 +67,9 @@ internal static unsafe class Comparison
         }
         return found;
     }
+
+    /// <summary>The kernel's IRET, through which a native outcome comes, clears the privilege of null selectors (SDM vol. 2, IRET).</summary>
+    private static ulong Selector(ushort selector) => (selector & ~3) == 0 ? 0u : selector;
 
     /// <summary>A pointer of the x87 unit: processors keep as many bits as their linear addresses have, and we compare the 48 that all have.</summary>
     private static ulong Pointer(ref CpuOutcome outcome, int offset)
@@ -95,6 +102,8 @@ internal static unsafe class Comparison
         var text = new System.Text.StringBuilder();
         for (var i = 0; i < 16; i++)
             text.Append(System.Globalization.CultureInfo.InvariantCulture, $"{Names[i]}={state.Gpr[i]:X} ");
+        for (var i = 0; i < Segments.Length; i++)
+            text.Append(System.Globalization.CultureInfo.InvariantCulture, $"{Segments[i]}={state.Selectors[i]:X} ");
         text.Append(System.Globalization.CultureInfo.InvariantCulture, $"RFLAGS={state.Rflags:X} MXCSR={state.Mxcsr:X} FCW={state.X87Control:X} FSW={state.X87Status:X} FTW={state.X87Tag:X}");
         return text.ToString();
     }

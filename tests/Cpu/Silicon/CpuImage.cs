@@ -14,6 +14,8 @@ internal unsafe struct CpuImage
     public ulong Rflags;
     public ulong FsBase;
     public ulong GsBase;
+    /// <summary>ES, CS, SS, DS, FS, GS. A case starts with ES and DS as it says, and the others as Linux starts a program.</summary>
+    public fixed ushort Selectors[8];
     public fixed byte Fx[FxBytes];
 
     public Span<byte> FxArea => MemoryMarshal.CreateSpan(ref Fx[0], FxBytes);

@@ -12,10 +12,6 @@ internal static class Exclusions
         Mnemonic.Cpuid or Mnemonic.Xgetbv or Mnemonic.Rdpid => "tells what the processor is, and the virtual one is another",
         Mnemonic.Syscall or Mnemonic.Sysenter => "enters the host's kernel",
         Mnemonic.Sgdt or Mnemonic.Sidt or Mnemonic.Sldt or Mnemonic.Smsw or Mnemonic.Str => "emulated by the host's kernel where UMIP is on (arch/x86/kernel/umip.c)",
-        Mnemonic.Lar or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw => "reads the host's descriptor tables",
-        Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs => "loads from the host's descriptor tables",
-        Mnemonic.Mov when code is Code.Mov_Sreg_rm16 or Code.Mov_Sreg_r32m16 or Code.Mov_Sreg_r64m16 => "loads from the host's descriptor tables",
-        Mnemonic.Pop when code is Code.Popw_FS or Code.Popq_FS or Code.Popw_GS or Code.Popq_GS => "loads from the host's descriptor tables",
         Mnemonic.Xbegin or Mnemonic.Xend or Mnemonic.Xabort or Mnemonic.Xtest => "depends on the host's transactional memory",
         Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsavec or Mnemonic.Xsavec64 or Mnemonic.Xsaveopt or Mnemonic.Xsaveopt64
             or Mnemonic.Xrstor or Mnemonic.Xrstor64 => "depends on the state components that the host enables",

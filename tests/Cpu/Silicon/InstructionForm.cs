@@ -100,13 +100,16 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         };
         if (EncodeAt(instruction, address) is not { } bytes || bytes.Length != length.Length)
             return null;
-        if (random.Chance(8) && bytes.Length < LongestInstruction && instruction.Op0Kind != OpKind.NearBranch64)
+        if (random.Chance(8) && bytes.Length < LongestInstruction)
         {
             bytes = [random.Pick(NeedlessPrefixes), .. bytes];
             address--;
         }
         var decoder = Decoder.Create(64, bytes, address);
         decoder.Decode(out var decoded);
+        // A branch back to its own prefix never ends.
+        if (decoded.Op0Kind == OpKind.NearBranch64 && decoded.NearBranch64 == address)
+            return null;
         if (illegalLock ? !decoded.IsInvalid : decoded.Code != instruction.Code)
             return null;
         if (illegalLock)

@@ -15,7 +15,7 @@ internal sealed class SiliconAgent
     private const ulong Base = 0x3A40_0000;
     private const int HeadersBytes = 64 + 56;
 
-    private const int Read = 0, Write = 1, Open = 2, Mmap = 9, RtSigaction = 13, RtSigreturn = 15, SigAltStack = 131, ArchPrctl = 158, ExitGroup = 231;
+    private const int Read = 0, Write = 1, Open = 2, Mmap = 9, Mprotect = 10, RtSigaction = 13, RtSigreturn = 15, SigAltStack = 131, ArchPrctl = 158, ExitGroup = 231;
     private const int ArchSetGs = 0x1001, ArchSetFs = 0x1002, ArchGetFs = 0x1003, ArchGetGs = 0x1004;
     private const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;
     private const int MapShared = 1, MapPrivateAnonymous = 0x22, MapFixed = 0x10, MapPopulate = 0x8000;
@@ -133,6 +133,12 @@ internal sealed class SiliconAgent
         a.mov(rdi, __qword_ptr[rbx + InputCodeAddress]);
         a.mov(rcx, __qword_ptr[rbx + InputCodeLength]);
         a.rep.movsb();
+        ProtectCode(ProtRead | ProtExec);
+        a.movzx(eax, __word_ptr[rbx + InputSelectors]);
+        a.mov(es, eax);
+        a.movzx(eax, __word_ptr[rbx + InputSelectors + 2]);
+        a.mov(ds, eax);
+        // These two load null selectors first (arch/x86/kernel/process_64.c:do_arch_prctl_64).
         a.mov(rsi, __qword_ptr[rbx + InputFsBase]);
         Arch(ArchSetFs);
         a.mov(rsi, __qword_ptr[rbx + InputGsBase]);
@@ -169,7 +175,12 @@ internal sealed class SiliconAgent
         Arch(ArchGetFs);
         a.lea(rsi, __[r13 + ResultGsBase]);
         Arch(ArchGetGs);
+        a.mov(__word_ptr[r13 + ResultSelectors], es);
+        a.mov(__word_ptr[r13 + ResultSelectors + 2], ds);
+        a.mov(__word_ptr[r13 + ResultSelectors + 4], fs);
+        a.mov(__word_ptr[r13 + ResultSelectors + 6], gs);
 
+        ProtectCode(ProtRead | ProtWrite);
         a.mov(rbx, __qword_ptr[Control + IndexOffset]);
         a.mov(rax, rbx);
         a.shl(rax, InputShift);
@@ -188,6 +199,16 @@ internal sealed class SiliconAgent
         a.mov(esi, (int)Control + ByteOffset);
         a.mov(edx, 1);
         a.mov(eax, call);
+        a.syscall();
+    }
+
+    /// <summary>A case must not change the code, as the interpreter's cannot: the next one would run into what it left.</summary>
+    private void ProtectCode(int protection)
+    {
+        a.mov(edi, (int)CodeBase);
+        a.mov(esi, CodePages * PageSize);
+        a.mov(edx, protection);
+        a.mov(eax, Mprotect);
         a.syscall();
     }
 

@@ -87,6 +87,10 @@ internal sealed unsafe class SiliconHost : IDisposable
         outcome.State.Rflags = context[ContextRflags];
         outcome.State.FsBase = *(ulong*)(result + ResultFsBase);
         outcome.State.GsBase = *(ulong*)(result + ResultGsBase);
+        var selectors = (ushort*)(result + ResultSelectors);
+        (outcome.State.Selectors[0], outcome.State.Selectors[3]) = (selectors[0], selectors[1]);
+        (outcome.State.Selectors[4], outcome.State.Selectors[5]) = (selectors[2], selectors[3]);
+        (outcome.State.Selectors[1], outcome.State.Selectors[2]) = ((ushort)context[ContextSelectors], (ushort)(context[ContextSelectors] >> 48));
         new ReadOnlySpan<byte>(result + ResultFx, CpuImage.FxBytes).CopyTo(outcome.State.FxArea);
         outcome.Vector = (int)context[ContextVector];
         outcome.ErrorCode = context[ContextError];
@@ -117,6 +121,8 @@ internal sealed unsafe class SiliconHost : IDisposable
         NativeMemory.Clear(input + InputFx + 464, 48);
         *(ulong*)(input + InputFsBase) = item.State.FsBase;
         *(ulong*)(input + InputGsBase) = item.State.GsBase;
+        *(ushort*)(input + InputSelectors) = item.State.Selectors[0];
+        *(ushort*)(input + InputSelectors + 2) = item.State.Selectors[3];
         *(ulong*)(input + InputCodeAddress) = item.CodeAddress;
         *(ulong*)(input + InputCodeLength) = (ulong)item.CodeLength;
         item.CodeBytes.CopyTo(new Span<byte>(input + InputCodeBytes, 32));

@@ -55,12 +55,16 @@ internal static class SiliconLayout
     public const int InputCodeAddress = 848;
     public const int InputCodeLength = 856;
     public const int InputCodeBytes = 864;
+    /// <summary>ES and DS.</summary>
+    public const int InputSelectors = 896;
 
     // A result: sigcontext, siginfo, segment bases, FXSAVE image, then the writable pages.
     public const int ResultInfo = 256;
     public const int ResultInfoBytes = 128;
     public const int ResultFsBase = 384;
     public const int ResultGsBase = 392;
+    /// <summary>ES, DS, FS, GS.</summary>
+    public const int ResultSelectors = 400;
     public const int ResultFx = 512;
     public const int ResultData = PageSize;
 }

@@ -32,7 +32,9 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
     {
         var kind = KindOf(instruction);
         var first = pages[..PageSize];
-        for (var at = 0; at < first.Length; at += 32)
+        if (Selectors.AreIn(instruction))
+            Selectors.FillMemory(random, instruction, first, BranchTarget);
+        for (var at = 0; at < first.Length && !Selectors.AreIn(instruction); at += 32)
         {
             var chunk = first.Slice(at, 32);
             if (random.Chance(8))
@@ -75,15 +77,16 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         state.FsBase = Pointers.FsBase;
         state.GsBase = Pointers.GsBase;
         state.Rflags = Flags();
+        Selectors.Start(random, ref state);
         for (var i = 0; i < 16; i++)
             state.Gpr[i] = random.Chance(15) ? Pointers.Pick(random, 16) : EdgeValues.Register(random);
         Vectors(instruction, ref state);
         X87(instruction, ref state);
         Special(instruction, ref state);
         Address(instruction, ref state);
-        // Not into RSP: CALL would push into the code, which the agent can write and the interpreter cannot.
-        if (instruction.FlowControl is FlowControl.IndirectBranch or FlowControl.IndirectCall && instruction.Op0Kind == OpKind.Register
-            && instruction.Op0Register != Register.RSP && random.Chance(80))
+        if (Selectors.Register(instruction) is { } selector and not Iced.Intel.Register.None && random.Chance(90))
+            state.Gpr[Number(selector)] = (state.Gpr[Number(selector)] & ~0xFFFFUL) | Selectors.Pick(random, instruction);
+        if (instruction.FlowControl is FlowControl.IndirectBranch or FlowControl.IndirectCall && instruction.Op0Kind == OpKind.Register && random.Chance(80))
             state.Gpr[Number(instruction.Op0Register)] = BranchTarget();
     }
 

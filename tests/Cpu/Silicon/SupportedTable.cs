@@ -29,7 +29,8 @@ internal static class SupportedTable
             # Instruction forms
 
             Written by the tests (`EMULATOR_WRITE_SUPPORTED=1 dotnet test --filter SupportedTableTests`), which also check that it is current. A form is a `Code` of Iced
-            that can be encoded in 64-bit mode. Forms of system software count as implemented when they fault as they do in user mode.
+            that can be encoded in 64-bit mode. Forms of system software count as implemented when they fault as they do in user mode. SYSENTER, on Linux a 32-bit system call,
+            ends in a report that says so.
 
 
             """);

@@ -72,6 +72,9 @@ internal sealed unsafe class TestMachine : IDisposable
     /// </summary>
     public nint StackDepth { get; private set; }
 
+    /// <summary>Whether the last run ended at what the interpreter does not implement.</summary>
+    public Unsupported Unsupported => vcpu.State->Vector == Vector.InvalidOpcode ? vcpu.State->Unsupported : Unsupported.No;
+
     /// <summary>Runs from the state up to the first exception; false when there is none.</summary>
     public bool Run(in CpuImage state, out CpuOutcome outcome)
     {
@@ -100,6 +103,8 @@ internal sealed unsafe class TestMachine : IDisposable
         to.Rflags = image.Rflags;
         to.FsBase = image.FsBase;
         to.GsBase = image.GsBase;
+        for (var i = 0; i < 6; i++)
+            to.Selectors[i] = image.Selectors[i];
         to.Mxcsr = image.Mxcsr;
         to.X87.Control = image.X87Control;
         to.X87.Status = image.X87Status;
@@ -129,6 +134,8 @@ internal sealed unsafe class TestMachine : IDisposable
         to.Rflags = from.Rflags;
         to.FsBase = from.FsBase;
         to.GsBase = from.GsBase;
+        for (var i = 0; i < 6; i++)
+            to.Selectors[i] = from.Selectors[i];
         to.Mxcsr = from.Mxcsr;
         to.X87Control = from.X87.Control;
         to.X87Status = from.X87.Status;

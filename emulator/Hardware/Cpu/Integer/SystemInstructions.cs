@@ -4,12 +4,10 @@ using Iced.Intel;
 namespace Emulator.Hardware.Cpu.Integer;
 
 /// <summary>
-/// SYSCALL, interrupts, CPUID, time stamps, flag moves, segment registers and bases, fences, hints, and what user mode may not execute.
+/// SYSCALL, interrupts, CPUID, time stamps, flag moves, fences, hints, and what user mode may not execute.
 /// </summary>
 internal static unsafe class SystemInstructions
 {
-    /// <summary>The selectors that Linux gives 64-bit user code.</summary>
-    private const ushort UserCode = 0x33, UserData = 0x2B;
     private const byte Rax = VcpuRegisters.Rax * 8, Rcx = VcpuRegisters.Rcx * 8, Rdx = VcpuRegisters.Rdx * 8;
 
     public static Handler Bind(ref Binding b)
@@ -17,11 +15,15 @@ internal static unsafe class SystemInstructions
         ref readonly Instruction i = ref b.Instruction;
         switch (i.Mnemonic)
         {
+            case Mnemonic.Sysenter: b.EndsBlock = true; return &Call32;
             case Mnemonic.Syscall: b.EndsBlock = true; return &Syscall;
             case Mnemonic.Int3: b.EndsBlock = true; return &Breakpoint;
             case Mnemonic.Int1: b.EndsBlock = true; return &DebugTrap;
             case Mnemonic.Int: b.EndsBlock = true; b.Op->Imm = i.Immediate8; return &SoftwareInterrupt;
-            case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Monitor or Mnemonic.Mwait:
+            case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Monitor or Mnemonic.Mwait
+                // Without shadow stacks, which CR4.CET switches on (SDM vol. 2, INCSSP and the others); RDSSP is a hint then.
+                or Mnemonic.Incsspd or Mnemonic.Incsspq or Mnemonic.Rstorssp or Mnemonic.Saveprevssp or Mnemonic.Wrssd or Mnemonic.Wrssq
+                or Mnemonic.Wrussd or Mnemonic.Wrussq or Mnemonic.Setssbsy or Mnemonic.Clrssbsy:
                 b.EndsBlock = true;
                 return &InstructionBinder.Undefined;
             case Mnemonic.Hlt or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.In or Mnemonic.Out or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd
@@ -56,15 +58,9 @@ internal static unsafe class SystemInstructions
             case Mnemonic.Popf: b.Accesses++; b.EndsBlock = true; return &PopFlags<ushort>;
             case Mnemonic.Xlatb: return Translate(ref b);
             case Mnemonic.Enter: b.Accesses += 1 + (i.Immediate8_2nd & 31); return Enter(ref b);
-            case Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase: return SegmentBase(ref b);
-            case Mnemonic.Mov when i.Op1Kind == OpKind.Register && i.Op1Register.IsSegmentRegister(): return StoreSelector(ref b);
-            case Mnemonic.Mov when i.Op0Kind == OpKind.Register && i.Op0Register.IsSegmentRegister(): return LoadSelector(ref b);
             case Mnemonic.Mov when i.Op0Kind == OpKind.Register && i.Op1Kind == OpKind.Register && !(i.Op0Register.IsGPR() && i.Op1Register.IsGPR()):
                 b.EndsBlock = true;
                 return &Privileged;
-            case Mnemonic.Push when i.Op0Kind == OpKind.Register && i.Op0Register.IsSegmentRegister():
-                b.Accesses++;
-                return i.Code == Code.Pushw_FS || i.Code == Code.Pushw_GS ? &PushSelector<ushort> : &PushSelector<ulong>;
             default: return null;
         }
     }
@@ -77,18 +73,24 @@ internal static unsafe class SystemInstructions
         return Chain.Exit(c, op, HandlerExit.Syscall);
     }
 
+    /// <summary>On Intel's processors a system call by the 32-bit convention (arch/x86/entry/entry_64_compat.S).</summary>
+    [MethodImpl(Chain.Hot)]
+    private static nint Call32(VcpuState* c, Op* op) => InstructionBinder.RaiseUnsupported(c, op, Unsupported.CompatibilityMode);
+
     [MethodImpl(Chain.Hot)]
     private static nint Breakpoint(VcpuState* c, Op* op) => Chain.Trap(c, op, Vector.Breakpoint);
 
     [MethodImpl(Chain.Hot)]
     private static nint DebugTrap(VcpuState* c, Op* op) => Chain.Trap(c, op, Vector.Debug);
 
-    /// <summary>INT 3 and INT 4 have gates that user mode may use; every other vector's gate refuses it (error code: SDM vol. 3, 6.13).</summary>
+    /// <summary>INT 3 and INT 4 have gates that user mode may use; INT 80h is a 32-bit system call; every other vector's gate refuses it (error
+    /// code: SDM vol. 3, 6.13).</summary>
     [MethodImpl(Chain.Hot)]
     private static nint SoftwareInterrupt(VcpuState* c, Op* op) => op->Imm switch
     {
         3 => Chain.Trap(c, op, Vector.Breakpoint),
         4 => Chain.Trap(c, op, Vector.Overflow),
+        0x80 => InstructionBinder.RaiseUnsupported(c, op, Unsupported.CompatibilityMode),
         _ => Chain.Raise(c, op, Vector.GeneralProtection, (uint)(op->Imm << 3 | 2)),
     };
 
@@ -212,10 +214,7 @@ internal static unsafe class SystemInstructions
         T* source = Access.Read<T>(c, stack);
         if (source == null)
             return Chain.StackFault(c, op);
-        // User mode changes neither IF nor IOPL.
-        ulong writable = Flags.Arithmetic | Flags.Trap | Flags.Direction | Flags.NestedTask;
-        if (sizeof(T) == 8)
-            writable |= Flags.AlignmentCheck | Flags.Identification;
+        ulong writable = Flags.WritableByUser(sizeof(T));
         c->Registers.Rflags = (c->Registers.Rflags & ~writable & ~Flags.Resume) | (ulong.CreateTruncating(*source) & writable);
         c->Registers.Gpr[VcpuRegisters.Rsp] = stack + (ulong)sizeof(T);
         // Out of the chain, because TF changes how the next instruction runs.
@@ -285,90 +284,5 @@ internal static unsafe class SystemInstructions
         Reg.Write(c, VcpuRegisters.Rbp * 8, T.CreateTruncating(top));
         c->Registers.Gpr[VcpuRegisters.Rsp] = stack;
         return true;
-    }
-
-    private static Handler SegmentBase(ref Binding b)
-    {
-        b.Dst(0);
-        b.Op->Src = b.Instruction.Mnemonic is Mnemonic.Rdfsbase or Mnemonic.Wrfsbase ? RegisterOffset.FsBase : RegisterOffset.GsBase;
-        bool read = b.Instruction.Mnemonic is Mnemonic.Rdfsbase or Mnemonic.Rdgsbase;
-        return b.Size(0) == 8 ? read ? &ReadBase<ulong> : &WriteBase<ulong> : read ? &ReadBase<uint> : &WriteBase<uint>;
-    }
-
-    [MethodImpl(Chain.Hot)]
-    private static nint ReadBase<T>(VcpuState* c, Op* op) where T : unmanaged
-    {
-        Reg.Write(c, op->Dst, Reg.Read<T>(c, op->Src));
-        return op[1].Fn(c, op + 1);
-    }
-
-    [MethodImpl(Chain.Hot)]
-    private static nint WriteBase<T>(VcpuState* c, Op* op) where T : unmanaged, System.Numerics.IBinaryInteger<T>
-    {
-        ulong value = ulong.CreateTruncating(Reg.Read<T>(c, op->Dst));
-        if (!Branches.IsCanonical(value))
-            return Chain.Raise(c, op, Vector.GeneralProtection);
-        Reg.Write(c, op->Src, value);
-        return op[1].Fn(c, op + 1);
-    }
-
-    private static ushort Selector(Register register) => register switch
-    {
-        Register.CS => UserCode,
-        Register.SS => UserData,
-        _ => 0,
-    };
-
-    private static Handler StoreSelector(ref Binding b)
-    {
-        b.Op->Aux = (byte)Selector(b.Instruction.Op1Register);
-        if (b.Form(0) != OperandForm.Register)
-            return &SelectorToMemory;
-        b.Dst(0);
-        return b.Size(0) switch { 2 => &SelectorToRegister<ushort>, 4 => &SelectorToRegister<uint>, _ => &SelectorToRegister<ulong> };
-    }
-
-    [MethodImpl(Chain.Hot)]
-    private static nint SelectorToRegister<T>(VcpuState* c, Op* op) where T : unmanaged, System.Numerics.IBinaryInteger<T>
-    {
-        Reg.Write(c, op->Dst, T.CreateTruncating(op->Aux));
-        return op[1].Fn(c, op + 1);
-    }
-
-    [MethodImpl(Chain.Hot)]
-    private static nint SelectorToMemory(VcpuState* c, Op* op)
-        => Access.Write(c, AnyAddress.Of(c, op), (ushort)op->Aux) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
-
-    private static Handler LoadSelector(ref Binding b)
-    {
-        if (b.Instruction.Op0Register == Register.CS)
-        {
-            b.EndsBlock = true;
-            return &InstructionBinder.Undefined;
-        }
-        b.Op->Aux = b.Instruction.Op0Register == Register.SS ? (byte)1 : (byte)0;
-        return b.Source(1) == OperandForm.Register ? &CheckSelector<SourceRegister> : &CheckSelector<Memory<AnyAddress>>;
-    }
-
-    /// <summary>Segment registers other than FS and GS bases do nothing in 64-bit mode; only selectors that Linux's tables hold are accepted.</summary>
-    [MethodImpl(Chain.Hot)]
-    private static nint CheckSelector<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
-    {
-        ushort* source = TSource.Pointer<ushort>(c, op);
-        if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
-        ushort selector = *source;
-        bool null_ = (selector & ~3) == 0 && op->Aux == 0;
-        return null_ || selector == UserData ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.GeneralProtection, (uint)(selector & ~3));
-    }
-
-    [MethodImpl(Chain.Hot)]
-    private static nint PushSelector<T>(VcpuState* c, Op* op) where T : unmanaged, System.Numerics.IBinaryInteger<T>
-    {
-        ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - (ulong)sizeof(T);
-        if (!Access.Write(c, stack, T.Zero))
-            return Chain.StackFault(c, op);
-        c->Registers.Gpr[VcpuRegisters.Rsp] = stack;
-        return op[1].Fn(c, op + 1);
     }
 }
