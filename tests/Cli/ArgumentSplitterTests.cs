@@ -2,7 +2,6 @@ using Emulator.Cli.Commands;
 
 namespace Emulator.Tests.Cli;
 
-[Parallelizable(ParallelScope.All)]
 internal sealed class ArgumentSplitterTests
 {
     private static readonly RunCommand Run = new();

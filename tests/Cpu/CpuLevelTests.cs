@@ -4,7 +4,6 @@ using Emulator.Tests.Cpu.Silicon;
 namespace Emulator.Tests.Cpu;
 
 /// <summary>What a machine does with instructions that its level does not have.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class CpuLevelTests
 {
     private static readonly byte[] Popcnt = [0xF3, 0x0F, 0xB8, 0xC3], Tzcnt = [0xF3, 0x0F, 0xBC, 0xC3], Lzcnt = [0xF3, 0x0F, 0xBD, 0xC3],

@@ -1,7 +1,6 @@
 namespace Emulator.Tests.Guests;
 
 /// <summary>Debian's static busybox: its shell and its applets, each in a folder of its own, as on the host.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class BusyboxTests
 {
     private static readonly string? Busybox = NativeHost.IsLinux64 ? NativeHost.Find("busybox") : null;

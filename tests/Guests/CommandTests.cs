@@ -1,7 +1,6 @@
 namespace Emulator.Tests.Guests;
 
 /// <summary>The command as a shell sees it: descriptors, statuses and signals pass through.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class CommandTests
 {
     [Test]

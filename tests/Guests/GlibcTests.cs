@@ -5,7 +5,6 @@ using Emulator.Kernel.Syscalls;
 namespace Emulator.Tests.Guests;
 
 /// <summary>Small C programs, compiled here against the C libraries that are installed, run as they do on the host.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class GlibcTests
 {
     private static readonly string Sources = Path.Combine(GuestPrograms.Root, "tests", "Guests", "c");
@@ -16,8 +15,8 @@ public sealed class GlibcTests
 
     private static readonly int[] ManyVcpus = [1, 2, 4, 16], TwoVcpus = [2];
 
-    private readonly ConcurrentDictionary<(string, Toolchain), Lazy<string>> _built = new();
-    private string _folder = "";
+    private static readonly ConcurrentDictionary<(string, Toolchain), Lazy<string>> Built = new();
+    private static string _folder = "";
 
     public enum Toolchain { StaticGlibc, StaticPieGlibc, DynamicGlibc, StaticMusl, DynamicMusl, Dietlibc }
 
@@ -34,10 +33,10 @@ public sealed class GlibcTests
         select new TestCaseData(program, toolchain, vcpus).SetArgDisplayNames(program, toolchain.ToString(), $"{vcpus}_vcpus");
 
     [OneTimeSetUp]
-    public void Make_the_folder() => _folder = Directory.CreateTempSubdirectory("glibc-").FullName;
+    public static void Make_the_folder() => _folder = Directory.CreateTempSubdirectory("glibc-").FullName;
 
     [OneTimeTearDown]
-    public void Remove_the_folder() => Directory.Delete(_folder, recursive: true);
+    public static void Remove_the_folder() => Directory.Delete(_folder, recursive: true);
 
     [TestCaseSource(nameof(Runs))]
     public void A_compiled_program_gives_what_it_gives_on_the_host(string program, Toolchain toolchain, int vcpus)
@@ -61,7 +60,7 @@ public sealed class GlibcTests
         }
     }
 
-    private string Build(string program, Toolchain toolchain) => _built.GetOrAdd((program, toolchain), key => new(() => Compile(key.Item1, key.Item2))).Value;
+    private string Build(string program, Toolchain toolchain) => Built.GetOrAdd((program, toolchain), key => new(() => Compile(key.Item1, key.Item2))).Value;
 
     private string Compile(string program, Toolchain toolchain)
     {

@@ -3,7 +3,6 @@ using Emulator.Kernel;
 namespace Emulator.Tests.Guests;
 
 /// <summary>Every guest gives in the emulator what it gives on the host's kernel: output, errors, status.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class GuestTests
 {
     private static readonly int[] VcpuCounts = [1, 2, 4, 16];

@@ -1,13 +1,12 @@
 namespace Emulator.Tests.Guests;
 
 /// <summary>The guests in the repository are what their sources say.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class RebuildTests
 {
-    private string _folder = "";
+    private static string _folder = "";
 
     [OneTimeSetUp]
-    public void Build_all_guests()
+    public static void Build_all_guests()
     {
         if (NativeHost.Find("gcc") is null || NativeHost.Find("objcopy") is null)
             Assert.Ignore("no gcc and objcopy here: the built guests of the repository are all there is");
@@ -18,7 +17,7 @@ public sealed class RebuildTests
     }
 
     [OneTimeTearDown]
-    public void Remove_the_folder()
+    public static void Remove_the_folder()
     {
         if (_folder.Length != 0)
             Directory.Delete(_folder, recursive: true);

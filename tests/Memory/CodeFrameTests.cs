@@ -6,7 +6,6 @@ using Access = Emulator.Hardware.Memory.Access;
 namespace Emulator.Tests.Memory;
 
 /// <summary>Marking frames as code against stores to them.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class CodeFrameTests
 {
     private const ulong Page = 0x40_0000;

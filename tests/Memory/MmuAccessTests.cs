@@ -5,7 +5,6 @@ using Access = Emulator.Hardware.Memory.Access;
 namespace Emulator.Tests.Memory;
 
 /// <summary>Stale entries, page crossings, bad addresses: what the slow path must get right one by one.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class MmuAccessTests
 {
     private const ulong Page = 0x7F00_1234_5000;

@@ -5,7 +5,6 @@ using static Emulator.Tests.Memory.PagingOracle;
 namespace Emulator.Tests.Memory;
 
 /// <summary>All combinations of the bits that matter to a translation, against the oracle: fault, error code, accessed and dirty flags.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class PageWalkSweepTests
 {
     private const ulong Address = 0x1234_5678_9ABC;

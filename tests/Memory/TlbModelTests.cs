@@ -8,7 +8,6 @@ using Access = Emulator.Hardware.Memory.Access;
 namespace Emulator.Tests.Memory;
 
 /// <summary>Random accesses, changes of the tables and flushes, on the native TLB and on its naive twin.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class TlbModelTests
 {
     private const int Pcids = 3, Pages = 24, SmallPages = 18;

@@ -5,7 +5,6 @@ using static Emulator.Kernel.Memory.MmanAbi;
 namespace Emulator.Tests.Mm;
 
 /// <summary>Transparent huge pages: fault, split, and every walk that meets a leaf.</summary>
-[Parallelizable(ParallelScope.All)]
 public sealed unsafe class HugePageTests
 {
     private const ulong Huge = PageTables.HugeSize;

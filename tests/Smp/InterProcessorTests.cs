@@ -5,7 +5,6 @@ using Emulator.Hardware.Smp;
 namespace Emulator.Tests.Smp;
 
 /// <summary>Interrupts between vCPUs: each served exactly once on each target, before the call returns, whoever else calls meanwhile.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class InterProcessorTests
 {
     private static Platform Create(int vcpus) => new(new PhysicalMemory(1 << 20), vcpus, TlbGeometry.Default);

@@ -8,7 +8,6 @@ using RwSemaphore = Emulator.Kernel.Tasks.Locks.RwSemaphore;
 namespace Emulator.Tests.Tasks;
 
 /// <summary>Locks and the wait primitive, under both schedulers. Every <see cref="Task.PreemptionPoint"/> is a chance to go wrong.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class LockTests
 {
     private const int Tasks = 6, Rounds = 300;

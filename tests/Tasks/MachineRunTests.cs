@@ -7,7 +7,6 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Emulator.Tests.Tasks;
 
 /// <summary>How runs end.</summary>
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class MachineRunTests
 {
     private const int Nanosleep = 35, Pause = 34, Fork = 57, Exit = 60, Kill = 62, GetPid = 39, ExitGroup = 231, Futex = 202;

@@ -3,7 +3,6 @@ using Emulator.Kernel.Tasks;
 
 namespace Emulator.Tests.Tasks;
 
-[TestFixture, Parallelizable(ParallelScope.All)]
 public sealed class PendingSignalsTests
 {
     private const int RealTime = Signal.SIGRTMIN + 2;

@@ -5,12 +5,11 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Emulator.Tests.Cpu.Silicon;
 
 /// <summary>The native side against facts from the manual, without the interpreter.</summary>
-[Parallelizable(ParallelScope.Self)]
 internal sealed unsafe class SiliconHostTests
 {
     private SiliconHost? host;
 
-    [OneTimeSetUp]
+    [SetUp]
     public void Start()
     {
         if (SiliconHost.Unsupported is { } reason)
@@ -18,7 +17,7 @@ internal sealed unsafe class SiliconHostTests
         host = new SiliconHost();
     }
 
-    [OneTimeTearDown]
+    [TearDown]
     public void Stop() => host?.Dispose();
 
     private CpuOutcome Run(Action<Assembler> emit, Func<CpuImage, CpuImage>? prepare = null)

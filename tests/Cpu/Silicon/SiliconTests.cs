@@ -12,7 +12,6 @@ namespace Emulator.Tests.Cpu.Silicon;
 /// EMULATOR_SILICON_SEED and EMULATOR_SILICON_COUNT choose the states and how many of them each form gets; EMULATOR_SILICON_ONLY is a regular
 /// expression for the mnemonics.
 /// </summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed class SiliconTests
 {
     private const int DefaultCount = 200, FormsPerCode = 20, ShownFailures = 3, ShownCodes = 12;
@@ -22,15 +21,15 @@ internal sealed class SiliconTests
 
     private static readonly string Only = Environment.GetEnvironmentVariable("EMULATOR_SILICON_ONLY") ?? "";
 
-    private readonly ConcurrentBag<SiliconPair> idle = [];
+    private static readonly ConcurrentBag<SiliconPair> Idle = [];
 
     private static ulong Setting(string name, ulong otherwise)
         => ulong.TryParse(Environment.GetEnvironmentVariable(name), CultureInfo.InvariantCulture, out var value) ? value : otherwise;
 
     [OneTimeTearDown]
-    public void Stop()
+    public static void Stop()
     {
-        foreach (var pair in idle)
+        foreach (var pair in Idle)
             pair.Dispose();
     }
 
@@ -43,7 +42,7 @@ internal sealed class SiliconTests
     {
         if (SiliconHost.Unsupported is { } reason)
             Assert.Ignore(reason);
-        if (!idle.TryTake(out var pair))
+        if (!Idle.TryTake(out var pair))
             pair = new SiliconPair();
         var failures = new List<string>();
         try
@@ -53,7 +52,7 @@ internal sealed class SiliconTests
                 if (Exclusions.Reason(code) is null && HostHas(code))
                     Compare(pair, code, failures);
             }
-            idle.Add(pair);
+            Idle.Add(pair);
         }
         catch
         {

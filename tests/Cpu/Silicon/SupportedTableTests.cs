@@ -2,7 +2,6 @@ using System.Runtime.CompilerServices;
 
 namespace Emulator.Tests.Cpu.Silicon;
 
-[Parallelizable(ParallelScope.All)]
 internal sealed class SupportedTableTests
 {
     [Test]

@@ -3,7 +3,6 @@ using Emulator.Hardware.Cpu.X87;
 
 namespace Emulator.Tests.Cpu.X87;
 
-[Parallelizable(ParallelScope.All)]
 internal sealed class Float80ArithmeticTests
 {
     private const int Cases = 40_000;

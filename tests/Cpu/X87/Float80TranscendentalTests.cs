@@ -4,7 +4,6 @@ using Emulator.Hardware.Cpu.X87;
 namespace Emulator.Tests.Cpu.X87;
 
 /// <summary>Transcendental functions against series summed to 300 bits; the manual allows one unit of the last place (SDM vol. 1, 8.3.10).</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed class Float80TranscendentalTests
 {
     private const int Cases = 2_000, Scale = 300;

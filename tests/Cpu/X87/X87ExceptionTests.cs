@@ -4,7 +4,6 @@ using Emulator.Hardware.Cpu.X87;
 namespace Emulator.Tests.Cpu.X87;
 
 /// <summary>Special operands, stack faults and unmasked exceptions. The expected words were read from an Intel processor.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class X87ExceptionTests
 {
     private const ushort Masked = 0x37F, Unmasked = 0x340;

@@ -7,7 +7,6 @@ using Emulator.Tests.Memory;
 namespace Emulator.Tests.Cpu.X87;
 
 /// <summary>What the handlers add to the arithmetic: pending exceptions, instruction and operand pointers, operands across pages.</summary>
-[Parallelizable(ParallelScope.All)]
 internal sealed unsafe class X87InterpreterTests
 {
     private const ulong Code = 0x10000, Data = 0x20000;
