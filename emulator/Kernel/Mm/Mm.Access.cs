@@ -106,6 +106,7 @@ public sealed unsafe partial class Mm
             {
                 page.CopyTo(part);
             }
+            PageAllocator.MarkAccessed(ref Pages[frame]);
             Pages.Put(frame);
             done += part.Length;
         }

@@ -72,6 +72,13 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>The page cache of that number, with one more user, unless it is gone.</summary>
     internal PageCache? GetCache(uint number) => _caches.TryGetValue(number, out PageCache? cache) && cache.TryGetUser() ? cache : null;
 
+    /// <summary>Notes a use of a page that no processor's accessed bit tells of (mark_page_accessed).</summary>
+    internal static void MarkAccessed(ref Page page)
+    {
+        if ((page.Flags & PageFlags.Referenced) == 0)
+            SetFlags(ref page, PageFlags.Referenced);
+    }
+
     /// <summary>Sets flags of a frame that others may be changing too.</summary>
     internal static void SetFlags(ref Page page, PageFlags flags) =>
         Interlocked.Or(ref Unsafe.As<PageFlags, uint>(ref page.Flags), (uint)flags);

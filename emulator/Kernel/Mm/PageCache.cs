@@ -148,6 +148,7 @@ public abstract unsafe class PageCache
             if (TryGetPage(at >> 12, NeedsFill, out Pfn frame))
             {
                 new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length).CopyTo(part);
+                PageAllocator.MarkAccessed(ref Pages[frame]);
                 Pages.Put(frame);
             }
             else if (NeedsFill)
@@ -180,6 +181,7 @@ public abstract unsafe class PageCache
             Pages.Memory.BeforeWrite(frame);
             part.CopyTo(new Span<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length));
             MarkDirty(frame);
+            PageAllocator.MarkAccessed(ref Pages[frame]);
             Pages.Put(frame);
             done += part.Length;
             GrowTo(at + (ulong)part.Length);

@@ -78,7 +78,7 @@ internal static class MapsText
         AppendSize(text, "Size:", row.End - row.Start);
         AppendSize(text, "KernelPageSize:", 4096);
         AppendSize(text, "MMUPageSize:", 4096);
-        AppendUsage(text, row.Usage, (row.Flags & VmFlags.Locked) != 0);
+        AppendUsage(text, row.Usage, rollup: false);
         text.Append("THPeligible:           0\nVmFlags: ");
         foreach ((VmFlags flag, string name) in FlagNames)
         {
@@ -88,19 +88,33 @@ internal static class MapsText
         text.Append('\n');
     }
 
-    private static void AppendUsage(StringBuilder text, in VmaUsage usage, bool locked)
+    private static void AppendUsage(StringBuilder text, in VmaUsage usage, bool rollup)
     {
         AppendSize(text, "Rss:", usage.Resident);
         AppendSize(text, "Pss:", usage.Proportional);
+        AppendSize(text, "Pss_Dirty:", usage.ProportionalDirty);
+        if (rollup)
+        {
+            AppendSize(text, "Pss_Anon:", usage.ProportionalAnon);
+            AppendSize(text, "Pss_File:", usage.ProportionalFile);
+            AppendSize(text, "Pss_Shmem:", usage.ProportionalShmem);
+        }
         AppendSize(text, "Shared_Clean:", usage.SharedClean);
         AppendSize(text, "Shared_Dirty:", usage.SharedDirty);
         AppendSize(text, "Private_Clean:", usage.PrivateClean);
         AppendSize(text, "Private_Dirty:", usage.PrivateDirty);
         AppendSize(text, "Referenced:", usage.Referenced);
         AppendSize(text, "Anonymous:", usage.Anonymous);
-        AppendSize(text, "AnonHugePages:", 0);
-        AppendSize(text, "Swap:", 0);
-        AppendSize(text, "Locked:", locked ? usage.Proportional : 0);
+        AppendSize(text, "KSM:", 0);
+        AppendSize(text, "LazyFree:", usage.LazyFree);
+        AppendSize(text, "AnonHugePages:", usage.AnonHuge);
+        AppendSize(text, "ShmemPmdMapped:", 0);
+        AppendSize(text, "FilePmdMapped:", 0);
+        AppendSize(text, "Shared_Hugetlb:", usage.SharedHugeTlb);
+        AppendSize(text, "Private_Hugetlb:", usage.PrivateHugeTlb);
+        AppendSize(text, "Swap:", usage.Swapped);
+        AppendSize(text, "SwapPss:", usage.SwapProportional);
+        AppendSize(text, "Locked:", usage.Locked);
     }
 
     private static void AppendSize(StringBuilder text, string name, ulong bytes) =>
@@ -133,7 +147,7 @@ internal static class MapsText
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"{rows[0].Start:x8}-{rows[^1].End:x8} ---p 00000000 00:00 0 ");
         text.Append(' ', Math.Max(0, NameColumn - text.Length)).Append("[rollup]\n");
-        AppendUsage(text, total, locked: false);
+        AppendUsage(text, total, rollup: true);
         return text.ToString();
     }
 }

@@ -55,6 +55,8 @@ internal sealed class ProcessFiles
             Text("maps", t => _thread?.Mm is { } mm ? MapsText.Format(t, mm, details: false) : ""),
             Text("smaps", t => _thread?.Mm is { } mm ? MapsText.Format(t, mm, details: true) : ""),
             Text("smaps_rollup", t => _thread?.Mm is { } mm ? MapsText.Rollup(t, mm) : ""),
+            Memory("mem", 0x180, static (mm, path, flags) => new ProcessMemoryFile(mm, flags) { Path = path }),
+            Memory("pagemap", 0x100, static (mm, path, flags) => new PagemapFile(mm, flags) { Path = path }),
             Text("limits", _ => Limits()),
             Text("mounts", t => MountsText.Mounts(t)),
             Text("mountinfo", t => MountsText.MountInfo(t)),
@@ -87,6 +89,9 @@ internal sealed class ProcessFiles
 
     private ProcEntry Text(string name, Func<Task, string> text, uint permissions = 0x124) =>
         Entry(name, S_IFREG, () => new ProcText(_fs, permissions, _uid, _gid, text));
+
+    private ProcEntry Memory(string name, uint permissions, Func<Mm, Path, int, OpenFile> open) =>
+        Entry(name, S_IFREG, () => new MemoryFile.Node(_fs, permissions, _uid, _gid, () => _thread?.Mm, open));
 
     private ProcEntry Writable(string name, Func<Task, string> text, Func<Task, string, long> store) =>
         Entry(name, S_IFREG, () => new ProcText(_fs, 0x1A4, _uid, _gid, text) { Store = store });
