@@ -35,7 +35,7 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
-        LockDep = options.LockDep ? new LockDep(static (_, _, _) => { }) : null;
+        LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();
@@ -66,6 +66,9 @@ public sealed partial class Machine : IDisposable
 
     /// <summary>The watcher over locks, or null.</summary>
     internal LockDep? LockDep { get; }
+
+    /// <summary>Broken rules of the kernel's interfaces: a machine that has any has shown a fault.</summary>
+    public Notifiers.Violations Violations => MemorySystem.Violations;
 
     public PageAllocator Pages => MemorySystem.Pages;
 

@@ -65,6 +65,9 @@ public sealed unsafe partial class Vcpu : IDisposable
     public Platform Platform { get; }
     public int Id { get; }
     public VcpuState* State { get; private set; }
+
+    /// <summary>What the software above has running here; of no meaning to the hardware.</summary>
+    public object? Occupant { get; set; }
     internal Doorbell Doorbell { get; } = new();
 
     /// <summary>The vCPU whose native state this is.</summary>

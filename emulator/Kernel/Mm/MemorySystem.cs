@@ -1,6 +1,7 @@
 using Emulator.Hardware;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Loader;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Shootdown;
 
 namespace Emulator.Kernel.Memory;
@@ -50,6 +51,18 @@ public sealed class MemorySystem : IDisposable
 
     /// <summary>System V shared memory segments.</summary>
     public SysvSharedMemory SysvSharedMemory { get; } = new();
+
+    /// <summary>Broken rules.</summary>
+    public Violations Violations { get; } = new();
+
+    /// <summary>Under which callbacks of notifiers run.</summary>
+    internal Srcu NotifierSrcu { get; } = new();
+
+    /// <summary>Whether one notifier may not have both kinds of callbacks: since 6.6.</summary>
+    internal bool ForbidsMixedNotifiers => Profile != KernelProfile.V6_1;
+
+    /// <summary>Whether the end of each change invalidates secondary TLBs, too: until 6.5.</summary>
+    internal bool NotifiesTlbsAtRangeEnd => Profile == KernelProfile.V6_1;
 
     /// <summary>Page faults by kind.</summary>
     public FaultCounters Faults { get; } = new();

@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
@@ -303,6 +304,9 @@ public sealed unsafe partial class Mm
             return FaultOutcome.OutOfMemory;
         }
         bool replaced = false;
+        using OperationScope operation = task.Operation("wp_page_copy", address, address + Pfn.Size);
+        var range = new MmuNotifierRange(this, address, address + Pfn.Size, MmuNotifyEvent.Clear);
+        InvalidateRangeStart(task, range);
         using (PageTableLock.Enter(task))
         {
             if (IsUnchanged(entry, value))
@@ -310,6 +314,7 @@ public sealed unsafe partial class Mm
                 // Clear, flush, then set: no vCPU may write the new page while another still reads the old one (wp_page_copy).
                 PageTables.Clear(entry, out _);
                 Shootdown.FlushPage(task?.Vcpu, this, address);
+                NotifyInvalidateRange(task, address, address + Pfn.Size);
                 if (old != Pages.Zero)
                 {
                     ref Page page = ref Pages[old];
@@ -322,6 +327,7 @@ public sealed unsafe partial class Mm
                 replaced = true;
             }
         }
+        InvalidateRangeEnd(task, range);
         if (!replaced)
             Pages.Put(copy);
         if (old != Pages.Zero)

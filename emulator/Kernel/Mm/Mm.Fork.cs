@@ -1,4 +1,6 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -74,7 +76,17 @@ public sealed unsafe partial class Mm
             return true;
         }
         // A mapping whose pages can all be had again from its file starts empty (vma_needs_copy).
-        return vma.IsShared || (!vma.HasAnon && vma.Cache is not null) || CopyPages(task, vma, child);
+        if (vma.IsShared || (!vma.HasAnon && vma.Cache is not null))
+            return true;
+        // Only what is copied on write loses write permission, and only that is announced; the child has nobody to tell.
+        if (!vma.IsCow)
+            return CopyPages(task, vma, child);
+        using OperationScope operation = task.Operation("fork", vma.Start, vma.End);
+        var range = new MmuNotifierRange(this, vma.Start, vma.End, MmuNotifyEvent.ProtectionPage);
+        InvalidateRangeStart(task, range);
+        bool complete = CopyPages(task, vma, child);
+        InvalidateRangeEnd(task, range);
+        return complete;
     }
 
     private bool CopyPages(Task? task, Vma vma, Mm child)

@@ -1,4 +1,5 @@
 using Emulator.Kernel.Files;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 using static Emulator.Kernel.Memory.MmanAbi;
@@ -272,9 +273,13 @@ public sealed partial class Mm
             Account(vma, vma.Pages, add: false);
         }
         ulong floor = Vmas.FindStartingBefore(start)?.End ?? 0, ceiling = Vmas.FindEndingAfter(end)?.Start ?? Layout.TaskSize + 0x1000;
+        using OperationScope operation = task.Operation("munmap", start, end);
         var gather = new MmuGather(this, task);
+        var range = new MmuNotifierRange(this, start, end, MmuNotifyEvent.Unmap);
+        InvalidateRangeStart(task, range);
         foreach (Vma vma in removed)
             Zap(gather, task, vma, vma.Start, vma.End);
+        InvalidateRangeEnd(task, range);
         foreach (Vma vma in removed)
             UnlinkFromFile(task, vma);
         Tables.FreeTables(gather, start, end, floor, ceiling);

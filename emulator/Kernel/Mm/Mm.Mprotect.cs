@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Memory.MmanAbi;
 
@@ -121,10 +122,13 @@ public sealed unsafe partial class Mm
         Pte clear = Pte.Present | PageTables.ProtNone | Pte.User | Pte.NoExecute | (writable ? Pte.None : Pte.Writable);
         if (direct)
             bits |= Pte.Writable;
+        using OperationScope operation = task.Operation("mprotect", vma.Start, vma.End);
         var gather = new MmuGather(this, task);
+        var announced = new LazyAnnouncement(this, task, vma);
         ulong at = vma.Start;
         while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
         {
+            announced.Reach(at);
             if (level > 0)
             {
                 if (ChangeLeaf(gather, task, entries, at, vma.End, clear & ~bits, bits))
@@ -144,7 +148,36 @@ public sealed unsafe partial class Mm
             }
             at += (ulong)count << 12;
         }
+        announced.End();
         gather.Finish();
+    }
+
+    /// <summary>
+    /// What mprotect announces: nothing until it meets tables, and then from there to the end of the table above (change_pud_range;
+    /// before 6.6 one level lower, change_pmd_range).
+    /// </summary>
+    private ref struct LazyAnnouncement(Mm mm, Task? task, Vma vma)
+    {
+        private readonly int _level = mm._system.Profile == KernelProfile.V6_1 ? 1 : 2;
+        private MmuNotifierRange _range;
+
+        public void Reach(ulong address)
+        {
+            if (_range.End > address)
+                return;
+            End();
+            ulong part = 1UL << PageTable.Shift(_level), whole = part * PageTable.Entries;
+            ulong start = Math.Max(vma.Start, address & ~(part - 1)), end = Math.Min(vma.End, (address & ~(whole - 1)) + whole);
+            _range = new MmuNotifierRange(mm, start, end, MmuNotifyEvent.ProtectionVma);
+            mm.InvalidateRangeStart(task, _range);
+        }
+
+        public void End()
+        {
+            if (_range.End != 0)
+                mm.InvalidateRangeEnd(task, _range);
+            _range = default;
+        }
     }
 
     /// <summary>Whether RLIMIT_MEMLOCK allows more locked pages (mlock_future_ok).</summary>

@@ -1,4 +1,6 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Memory.MmanAbi;
 
 namespace Emulator.Kernel.Memory;
@@ -178,8 +180,13 @@ public sealed unsafe partial class Mm
     /// <summary>move_page_tables: entries change their place; frames keep their counts. Dirty and accessed bits go along.</summary>
     private bool MoveEntries(Task? task, ulong from, ulong to, ulong length)
     {
+        if (length == 0)
+            return true;
         ulong at = from, end = from + length;
         bool complete = true;
+        using OperationScope operation = task.Operation("move_page_tables", from, end);
+        var range = new MmuNotifierRange(this, from, end, MmuNotifyEvent.Unmap);
+        InvalidateRangeStart(task, range);
         var gather = new MmuGather(this, task);
         while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
         {
@@ -192,6 +199,7 @@ public sealed unsafe partial class Mm
             using (PageTableLock.Enter(task))
             {
                 FlushTlbBatchedPending(task);
+                bool flush = false;
                 for (int i = 0; i < count && complete; i++)
                 {
                     if (entries[i] == 0)
@@ -203,15 +211,17 @@ public sealed unsafe partial class Mm
                         complete = false;
                         break;
                     }
-                    if (PageTables.Clear(entries + i, out ulong value) == FlushOwed.Page)
-                        gather.AddRange(address, address + Pfn.Size);
+                    flush |= PageTables.Clear(entries + i, out ulong value) == FlushOwed.Page;
                     PageTables.Set(target, value);
                 }
+                // Before the lock goes, or somebody could find a page through its new entry that is still written through the old one.
+                if (flush)
+                    Shootdown.FlushMmRange(task?.Vcpu, this, at, at + ((ulong)count << 12), Pfn.Shift, freedTables: true);
             }
             at += (ulong)count << 12;
         }
-        // Until this flush a vCPU may still write through the old address. The mmap lock keeps everybody from relying on it.
         gather.Finish();
+        InvalidateRangeEnd(task, range);
         return complete;
     }
 }

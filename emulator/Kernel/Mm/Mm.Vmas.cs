@@ -121,17 +121,17 @@ public sealed partial class Mm
     /// <summary>Moves a VMA's bounds. Truncation looks at them under the file's lock, so they change under it too.</summary>
     private void Resize(Task? task, Vma vma, ulong start, ulong end, ulong pageOffset)
     {
-        vma.Cache?.MappingsLock.Lock(task);
+        vma.Cache?.MappingsLock.LockWrite(task);
         vma.PageOffset = pageOffset;
         Vmas.Resize(vma, start, end);
-        vma.Cache?.MappingsLock.Unlock();
+        vma.Cache?.MappingsLock.UnlockWrite();
     }
 
     private static void LinkToFile(Task? task, Vma vma)
     {
         if (vma.Cache is not { } cache)
             return;
-        using (cache.MappingsLock.Enter(task))
+        using (cache.MappingsLock.EnterWrite(task))
             cache.Mappings.Add(vma);
     }
 
@@ -139,7 +139,7 @@ public sealed partial class Mm
     {
         if (vma.Cache is not { } cache)
             return;
-        using (cache.MappingsLock.Enter(task))
+        using (cache.MappingsLock.EnterWrite(task))
             cache.Mappings.Remove(vma);
     }
 

@@ -1,4 +1,6 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -57,8 +59,12 @@ public sealed unsafe partial class Mm
     /// <summary>Zaps [start, end) with a gather of its own (zap_page_range_single). The mmap lock is held, for reading at least.</summary>
     private void ZapRange(Task? task, Vma vma, ulong start, ulong end)
     {
+        using OperationScope operation = task.Operation("zap_page_range_single", start, end);
         var gather = new MmuGather(this, task);
+        var range = new MmuNotifierRange(this, start, end, MmuNotifyEvent.Clear);
+        InvalidateRangeStart(task, range);
         Zap(gather, task, vma, start, end);
+        InvalidateRangeEnd(task, range);
         gather.Finish();
     }
 
@@ -74,11 +80,15 @@ public sealed unsafe partial class Mm
         if (first > last)
             return;
         ulong start = vma.Start + ((first - vma.PageOffset) << Pfn.Shift), end = vma.Start + ((last - vma.PageOffset + 1) << Pfn.Shift);
+        using OperationScope operation = task.Operation("unmap_mapping_range", start, end);
         var gather = new MmuGather(this, task);
+        var range = new MmuNotifierRange(this, start, end, MmuNotifyEvent.Clear);
+        InvalidateRangeStart(task, range);
         if (vma.IsShared || evenCopies)
             Zap(gather, task, vma, start, end);
         else
             ZapCachePages(gather, task, vma, start, end);
+        InvalidateRangeEnd(task, range);
         gather.Finish();
     }
 

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Files;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
@@ -146,13 +147,18 @@ public sealed partial class Mm
     /// <summary>exit_mmap.</summary>
     private void TearDown(Task? task)
     {
+        using OperationScope operation = task.Operation("exit_mmap");
+        Volatile.Read(ref Notifiers)?.Release(task);
         LockWrite(task);
         var closed = new List<Vma>();
         for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
             closed.Add(vma);
         var gather = new MmuGather(this, task, fullMm: true);
+        var range = new MmuNotifierRange(this, 0, ulong.MaxValue, MmuNotifyEvent.Unmap);
+        InvalidateRangeStart(task, range);
         foreach (Vma vma in closed)
             Zap(gather, task, vma, vma.Start, vma.End);
+        InvalidateRangeEnd(task, range);
         foreach (Vma vma in closed)
         {
             Vmas.Remove(vma);
@@ -169,31 +175,13 @@ public sealed partial class Mm
         UnlockWrite();
     }
 
-    internal void LockRead(Task? task, int subclass = 0, [CallerMemberName] string where = "")
-    {
-        if (task is null)
-            RequireUncontended(MmapLock.TryLockRead());
-        else
-            MmapLock.LockRead(task, subclass, where);
-    }
+    internal void LockRead(Task? task, int subclass = 0, [CallerMemberName] string where = "") => MmapLock.LockRead(task, subclass, where);
 
-    internal void LockWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "")
-    {
-        if (task is null)
-            RequireUncontended(MmapLock.TryLockWrite());
-        else
-            MmapLock.LockWrite(task, subclass, where);
-    }
+    internal void LockWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "") => MmapLock.LockWrite(task, subclass, where);
 
     internal void UnlockRead() => MmapLock.UnlockRead();
 
     internal void UnlockWrite() => MmapLock.UnlockWrite();
-
-    private static void RequireUncontended(bool taken)
-    {
-        if (!taken)
-            throw new InvalidOperationException("An address space that tasks run in is changed by somebody who is no task.");
-    }
 
     /// <summary>The limit of the caller's process; none without a caller.</summary>
     private static ulong Limit(Task? task, int resource) => task?.Process.Limits[resource].Current ?? ResourceLimit.Infinity;

@@ -70,6 +70,7 @@ internal sealed class MmuGather
                 _mm.Shootdown.FlushMm(_task?.Vcpu, _mm, _freedTables);
             else
                 _mm.Shootdown.FlushMmRange(_task?.Vcpu, _mm, _start, _end, _shift, _freedTables);
+            _mm.NotifyInvalidateRange(_task, _fullMm ? 0 : _start, _fullMm ? ulong.MaxValue : _end);
             (_start, _end, _freedTables, _shift) = (ulong.MaxValue, 0, false, PageTable.Shift(PageTable.RootLevel));
         }
         PageAllocator pages = _mm.Pages;

@@ -55,8 +55,8 @@ public abstract unsafe class PageCache
     /// <summary>Mappings of this file by every address space (Linux's <c>i_mmap</c>), for truncation and reverse mapping.</summary>
     internal VmaList Mappings { get; } = new();
 
-    /// <summary>Guards <see cref="Mappings"/>; taken before page-table locks (Linux's <c>i_mmap_rwsem</c>).</summary>
-    internal SpinLock MappingsLock { get; } = new(Tasks.Locks.LockClass.MappingsLock);
+    /// <summary>Guards <see cref="Mappings"/>; taken before page-table locks (Linux's <c>i_mmap_rwsem</c>). It sleeps, since notifiers are called under it.</summary>
+    internal RwSemaphore MappingsLock { get; } = new(LockClass.MappingsLock);
 
     /// <summary>Shared mappings that may write, as <c>F_SEAL_WRITE</c> needs to know (Linux's <c>i_mmap_writable</c>).</summary>
     public int WritableMappings => Volatile.Read(ref _writableMappings);
@@ -251,7 +251,7 @@ public abstract unsafe class PageCache
     {
         if (Mappings.IsEmpty)
             return;
-        using (MappingsLock.Enter(task))
+        using (MappingsLock.EnterRead(task))
         {
             for (Vma? vma = Mappings.First; vma is not null; vma = vma.NextInMapping)
                 vma.Mm.ZapFilePages(task, vma, first, last, evenCopies);

@@ -31,6 +31,7 @@ public sealed class TlbBatch(TlbShootdown shootdown)
         shootdown.AddToBatch(self, mm, ref _cpus);
         FlushRequired = true;
         mm.CountBatchedFlush();
+        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, 0, TlbShootdown.FlushAll);
         _writable |= dirty;
     }
 

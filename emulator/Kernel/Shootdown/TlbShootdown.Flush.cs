@@ -57,7 +57,9 @@ public sealed unsafe partial class TlbShootdown
         {
             request.Serve(self);
         }
+        (start, end) = (request.Start, request.End);
         request.Release();
+        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, start, end);
     }
 
     /// <summary>Drops every translation on every vCPU, global ones too (flush_tlb_all). Tells no notifier and raises no generation.</summary>

@@ -12,5 +12,11 @@ public sealed unsafe partial class Task
     internal void NonBlockEnd() => NonBlockCount--;
 
     /// <summary>Reports it if the task must not sleep here (might_sleep), whether or not it is going to.</summary>
-    internal void MightSleep(string what) => Machine.LockDep?.MightSleep(this, what);
+    internal void MightSleep(string what)
+    {
+        if (Machine.LockDep is { } lockDep)
+            lockDep.MightSleep(this, what);
+        else if (NonBlockCount > 0)
+            Machine.Violations.Report(this, Notifiers.NotifierRules.MustNotSleep, what);
+    }
 }

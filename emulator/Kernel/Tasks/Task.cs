@@ -52,6 +52,9 @@ public sealed unsafe partial class Task
 
     private Shootdown.TlbBatch? _tlbBatch;
 
+    /// <summary>What the task is doing in the kernel, for reports.</summary>
+    internal Operations Operations { get; } = new();
+
     /// <summary>The vCPU that this task holds, or null while it sleeps.</summary>
     public Vcpu? Vcpu { get; internal set; }
 

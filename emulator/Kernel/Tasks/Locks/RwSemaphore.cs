@@ -51,9 +51,21 @@ public sealed class RwSemaphore(LockClass lockClass)
 
     public bool TryLockWrite() => Interlocked.CompareExchange(ref _state, Writer, 0) == 0;
 
-    /// <inheritdoc cref="Mutex.Lock"/>
-    public void LockRead(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    private static void RequireUncontended(bool taken)
     {
+        if (!taken)
+            throw new InvalidOperationException("Somebody who is no task would have to wait for a lock.");
+    }
+
+    /// <inheritdoc cref="Mutex.Lock"/>
+    /// <remarks>Without a task only where nobody else can hold the lock: in a machine that is being made, and in tests.</remarks>
+    public void LockRead(Task? task, int subclass = 0, [CallerMemberName] string where = "")
+    {
+        if (task is null)
+        {
+            RequireUncontended(TryLockRead());
+            return;
+        }
         if (task.Machine.LockDep is { } lockDep)
             (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Shared, subclass, sleeps: true, where);
         task.PreemptionPoint();
@@ -62,8 +74,13 @@ public sealed class RwSemaphore(LockClass lockClass)
     }
 
     /// <inheritdoc cref="Mutex.Lock"/>
-    public void LockWrite(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    public void LockWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
+        if (task is null)
+        {
+            RequireUncontended(TryLockWrite());
+            return;
+        }
         if (task.Machine.LockDep is { } lockDep)
             (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Exclusive, subclass, sleeps: true, where);
         task.PreemptionPoint();
@@ -104,13 +121,13 @@ public sealed class RwSemaphore(LockClass lockClass)
         _queue.WakeAll();
     }
 
-    public ReadScope EnterRead(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    public ReadScope EnterRead(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         LockRead(task, subclass, where);
         return new ReadScope(this);
     }
 
-    public WriteScope EnterWrite(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    public WriteScope EnterWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         LockWrite(task, subclass, where);
         return new WriteScope(this);

@@ -283,6 +283,7 @@ public abstract class Scheduler
         Vcpu vcpu = task.Vcpu!;
         Unsafe.CopyBlock(task.SavedRegisters, &vcpu.State->Registers, (uint)sizeof(VcpuRegisters));
         task.Vcpu = null;
+        vcpu.Occupant = null;
         Machine.MemorySystem.Shootdown.EnterLazy(vcpu);
         vcpu.Leave();
     }
@@ -295,6 +296,7 @@ public abstract class Scheduler
         vcpu.Enter();
         Unsafe.CopyBlock(&vcpu.State->Registers, task.SavedRegisters, (uint)sizeof(VcpuRegisters));
         task.Vcpu = vcpu;
+        vcpu.Occupant = task;
         task.LoadMm();
         s.Times.Restart();
     }

@@ -1,0 +1,77 @@
+using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>What secondary MMUs are told. Costs one look at a null reference while there are none.</summary>
+public sealed partial class Mm
+{
+    /// <summary>Subscriptions; null until somebody registers, then for good.</summary>
+    internal NotifierSubscriptions? Notifiers;
+
+    internal MemorySystem System => _system;
+
+    /// <summary>Announces that entries of a range are about to change (mmu_notifier_invalidate_range_start). May sleep if the range says so.</summary>
+    /// <returns>0, or for a range that is not blockable -EAGAIN: then nothing may be changed, and there is no end.</returns>
+    internal int InvalidateRangeStart(Task? task, in MmuNotifierRange range)
+    {
+        if (range.Blockable)
+            task?.MightSleep("mmu_notifier_invalidate_range_start");
+        int result = Volatile.Read(ref Notifiers) is { } notifiers ? notifiers.InvalidateStart(task, range) : 0;
+        if (result == 0 && task is not null)
+            task.Operations.OpenRanges++;
+        return result;
+    }
+
+    /// <summary>Says that what <see cref="InvalidateRangeStart"/> announced is done (mmu_notifier_invalidate_range_end).</summary>
+    internal void InvalidateRangeEnd(Task? task, in MmuNotifierRange range)
+    {
+        if (range.Blockable)
+            task?.MightSleep("mmu_notifier_invalidate_range_end");
+        if (task is not null && --task.Operations.OpenRanges < 0)
+        {
+            task.Operations.OpenRanges = 0;
+            _system.Violations.Report(task, NotifierRules.EndFollowsStart, $"{range} ends without a start");
+        }
+        Volatile.Read(ref Notifiers)?.InvalidateEnd(task, range);
+    }
+
+    /// <summary>
+    /// Makes secondary TLBs forget a range (mmu_notifier_arch_invalidate_secondary_tlbs): called by what flushes CPUs' TLBs, and by nobody else.
+    /// Everything is (0, <see cref="ulong.MaxValue"/>). Since 6.6; before, see <see cref="NotifyInvalidateRange"/>.
+    /// </summary>
+    internal void InvalidateSecondaryTlbs(Task? task, ulong start, ulong end)
+    {
+        if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
+            && _system.Profile != KernelProfile.V6_1)
+            notifiers.InvalidateSecondaryTlbs(task, start, end);
+    }
+
+    /// <summary>The same callback where Linux had it until 6.5 (mmu_notifier_invalidate_range): beside the flushes of gathers, of copies on write and
+    /// of the reverse map, and again at the end of each announced change.</summary>
+    internal void NotifyInvalidateRange(Task? task, ulong start, ulong end)
+    {
+        if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
+            && _system.Profile == KernelProfile.V6_1)
+            notifiers.InvalidateSecondaryTlbs(task, start, end);
+    }
+
+    /// <summary>Whether a device has used a range since it was last asked; forgets it, and flushes its TLB (mmu_notifier_clear_flush_young).</summary>
+    internal bool ClearFlushYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end, flush: true) ?? false;
+
+    /// <summary>As <see cref="ClearFlushYoungNotify"/>, without a flush (mmu_notifier_clear_young).</summary>
+    internal bool ClearYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end, flush: false) ?? false;
+
+    /// <summary>Whether a device has used a page (mmu_notifier_test_young).</summary>
+    internal bool TestYoungNotify(Task? task, ulong address) => Volatile.Read(ref Notifiers)?.TestYoung(task, address) ?? false;
+
+    /// <summary>A callback waits for its own end: reported, and the machine stops, where Linux would hang.</summary>
+    /// <exception cref="TaskKilledException">Always.</exception>
+    [System.Diagnostics.CodeAnalysis.DoesNotReturn]
+    internal void StopSelfDeadlock(Task task, string rule, string text)
+    {
+        _system.Violations.Report(task, rule, $"{text}: it waits for itself");
+        task.Machine.StopFor(ExitReason.Deadlock, $"{task}: {text} in a callback, which waits for itself ({rule})");
+        throw new TaskKilledException();
+    }
+}

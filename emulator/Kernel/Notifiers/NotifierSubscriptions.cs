@@ -1,0 +1,322 @@
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Notifiers;
+
+/// <summary>Who hears of the changes of one address space (<c>struct mmu_notifier_subscriptions</c>); made at the first registration.</summary>
+internal sealed class NotifierSubscriptions(Mm mm)
+{
+    private readonly Lock _lock = new();
+
+    /// <summary>The last registered first, as Linux has them. A copy for each change, so that callbacks walk it without a lock.</summary>
+    private volatile MmuNotifier[] _list = [];
+
+    private volatile MmuNotifierOps _ops;
+
+    private Srcu Srcu => mm.System.NotifierSrcu;
+
+    private Violations Violations => mm.System.Violations;
+
+    /// <summary>Interval notifiers, once there was one.</summary>
+    internal IntervalSubscriptions? Intervals { get; private set; }
+
+    /// <summary>Whether a callback of this kind is registered.</summary>
+    internal bool Has(MmuNotifierOps ops) => (_ops & ops) != 0;
+
+    internal int Count => _list.Length;
+
+    /// <summary>The subscriptions of an address space, made if there are none. The mmap lock is held for writing.</summary>
+    internal static NotifierSubscriptions Of(Mm mm)
+    {
+        if (mm.Notifiers is { } existing)
+            return existing;
+        var made = new NotifierSubscriptions(mm);
+        // What came before us in the address space's life was announced to nobody: all locks under which changes begin are held.
+        Interlocked.CompareExchange(ref mm.Notifiers, made, null);
+        return mm.Notifiers;
+    }
+
+    /// <summary>The interval notifiers' part, made if there is none (mmu_notifier_register without a notifier).</summary>
+    internal static IntervalSubscriptions IntervalsOf(Task? task, Mm mm)
+    {
+        if (mm.Notifiers?.Intervals is { } existing)
+            return existing;
+        using (new AllLocks(task, mm))
+        {
+            NotifierSubscriptions subscriptions = Of(mm);
+            return subscriptions.Intervals ??= new IntervalSubscriptions(mm);
+        }
+    }
+
+    /// <summary>__mmu_notifier_register: under the mmap lock.</summary>
+    internal static int Register(Task? task, Mm mm, MmuNotifier notifier)
+    {
+        Violations violations = mm.System.Violations;
+        if (!mm.MmapLock.IsHeldForWrite)
+            violations.Report(task, NotifierRules.RegisterUnderMmapLock, "the lock is not held");
+        if (task?.Operations.Callbacks > 0)
+            violations.Report(task, NotifierRules.NoRegisterInCallback, $"{notifier} is registered");
+        if (mm.Users == 0)
+        {
+            violations.Report(task, NotifierRules.UsersWhileRegistering, $"{notifier} comes too late");
+            return -Errno.EINVAL;
+        }
+        if (notifier.Mm is not null)
+        {
+            violations.Report(task, NotifierRules.RegisterOnce, $"{notifier} is registered already");
+            return -Errno.EINVAL;
+        }
+        const MmuNotifierOps shadow = MmuNotifierOps.InvalidateRangeStart | MmuNotifierOps.InvalidateRangeEnd;
+        if (mm.System.ForbidsMixedNotifiers && (notifier.Ops & MmuNotifierOps.ArchInvalidateSecondaryTlbs) != 0 && (notifier.Ops & shadow) != 0)
+        {
+            violations.Report(task, NotifierRules.OneKind, $"{notifier} has {notifier.Ops}");
+            return -Errno.EINVAL;
+        }
+        using (new AllLocks(task, mm))
+        {
+            mm.GetContext();
+            notifier.Mm = mm;
+            notifier.Users = 1;
+            Of(mm).Add(notifier);
+        }
+        return 0;
+    }
+
+    /// <summary>mmu_notifier_unregister.</summary>
+    internal static void Unregister(Task? task, MmuNotifier notifier)
+    {
+        if (notifier.Mm is not { } mm)
+            return;
+        if (task?.Operations.Callbacks > 0)
+            mm.StopSelfDeadlock(task, NotifierRules.NoRemoveInCallback, $"{notifier} is unregistered");
+        NotifierSubscriptions subscriptions = mm.Notifiers!;
+        int slot = subscriptions.Srcu.Enter();
+        if (subscriptions.TryRemove(notifier) && (notifier.Ops & MmuNotifierOps.Release) != 0)
+            notifier.Release(task, mm);
+        subscriptions.Srcu.Exit(slot);
+        // Also waits for a Release that the end of the address space began before us.
+        subscriptions.Srcu.Synchronize(task);
+        notifier.Mm = null;
+        mm.PutContext();
+    }
+
+    /// <summary>
+    /// The notifier of an address space that <paramref name="key"/> names, made and registered if there is none (mmu_notifier_get). Each
+    /// call is undone by <see cref="MmuNotifier.Put"/>. Takes the mmap lock.
+    /// </summary>
+    /// <returns>0 or a negative errno.</returns>
+    internal static int Get<TNotifier>(Task? task, Mm mm, Func<TNotifier> make, out TNotifier? notifier)
+        where TNotifier : MmuNotifier
+    {
+        mm.LockWrite(task);
+        try
+        {
+            if (mm.Notifiers is { } subscriptions)
+            {
+                lock (subscriptions._lock)
+                {
+                    foreach (MmuNotifier candidate in subscriptions._list)
+                    {
+                        if (candidate is TNotifier found)
+                        {
+                            found.Users++;
+                            notifier = found;
+                            return 0;
+                        }
+                    }
+                }
+            }
+            TNotifier made = make();
+            int error = Register(task, mm, made);
+            notifier = error == 0 ? made : null;
+            return error;
+        }
+        finally
+        {
+            mm.UnlockWrite();
+        }
+    }
+
+    /// <summary>mmu_notifier_put.</summary>
+    internal static void Put(Task? task, MmuNotifier notifier)
+    {
+        if (notifier.Mm is not { } mm)
+            return;
+        NotifierSubscriptions subscriptions = mm.Notifiers!;
+        lock (subscriptions._lock)
+        {
+            if (--notifier.Users > 0)
+                return;
+        }
+        subscriptions.TryRemove(notifier);
+        subscriptions.Srcu.Call(() =>
+        {
+            notifier.Mm = null;
+            notifier.Free();
+            mm.PutContext();
+        });
+    }
+
+    private void Add(MmuNotifier notifier)
+    {
+        lock (_lock)
+        {
+            _list = [notifier, .. _list];
+            _ops |= notifier.Ops;
+            notifier.IsListed = true;
+        }
+    }
+
+    private bool TryRemove(MmuNotifier notifier)
+    {
+        lock (_lock)
+        {
+            if (!notifier.IsListed)
+                return false;
+            notifier.IsListed = false;
+            _list = [.. _list.Where(n => n != notifier)];
+            _ops = _list.Aggregate(MmuNotifierOps.None, static (ops, n) => ops | n.Ops);
+            return true;
+        }
+    }
+
+    /// <summary>The address space ends (__mmu_notifier_release): before anything of it is freed.</summary>
+    internal void Release(Task? task)
+    {
+        Intervals?.Release(task);
+        int slot = Srcu.Enter();
+        foreach (MmuNotifier notifier in _list)
+        {
+            if ((notifier.Ops & MmuNotifierOps.Release) == 0)
+                continue;
+            using (new CallbackScope(task, "release", 0, ulong.MaxValue, maySleep: true))
+                notifier.Release(task, mm);
+        }
+        foreach (MmuNotifier notifier in _list)
+            TryRemove(notifier);
+        Srcu.Exit(slot);
+        // An unregistration that came first may still be in its Release: pages must not go before it has returned.
+        Srcu.Synchronize(task);
+    }
+
+    /// <summary>__mmu_notifier_invalidate_range_start; -EAGAIN only if the range is not blockable.</summary>
+    internal int InvalidateStart(Task? task, in MmuNotifierRange range)
+    {
+        int slot = Srcu.Enter();
+        try
+        {
+            if (Intervals is { } intervals && !intervals.InvalidateStart(task, range))
+                return -Errno.EAGAIN;
+            return Has(MmuNotifierOps.InvalidateRangeStart | MmuNotifierOps.InvalidateRangeEnd) ? ListStart(task, range) : 0;
+        }
+        finally
+        {
+            Srcu.Exit(slot);
+        }
+    }
+
+    private int ListStart(Task? task, in MmuNotifierRange range)
+    {
+        MmuNotifier[] list = _list;
+        int result = 0;
+        foreach (MmuNotifier notifier in list)
+        {
+            if ((notifier.Ops & MmuNotifierOps.InvalidateRangeStart) == 0)
+                continue;
+            int error;
+            using (new CallbackScope(task, "invalidate_range_start", range))
+                error = notifier.InvalidateRangeStart(task, range);
+            if (error == 0)
+                continue;
+            if (range.Blockable || error != -Errno.EAGAIN)
+                Violations.Report(task, NotifierRules.StartMayFailOnlyNonBlockable, $"{notifier} answers {error} to {range}");
+            if ((notifier.Ops & MmuNotifierOps.InvalidateRangeEnd) != 0)
+                Violations.Report(task, NotifierRules.FailingStartHasNoEnd, $"{notifier} answers {error} to {range}");
+            result = -Errno.EAGAIN;
+        }
+        if (result == 0)
+            return 0;
+        if (range.Blockable)
+            return 0; // Nobody who changes a blockable range is prepared to be refused: the answer is reported and ignored.
+        // Those that did start are told the end at once; the one that failed has no end to be told.
+        ListEnd(task, list, range);
+        Intervals?.InvalidateEnd(task);
+        return result;
+    }
+
+    /// <summary>__mmu_notifier_invalidate_range_end.</summary>
+    internal void InvalidateEnd(Task? task, in MmuNotifierRange range)
+    {
+        int slot = Srcu.Enter();
+        Intervals?.InvalidateEnd(task);
+        ListEnd(task, _list, range);
+        Srcu.Exit(slot);
+    }
+
+    private void ListEnd(Task? task, MmuNotifier[] list, in MmuNotifierRange range)
+    {
+        bool secondary = mm.System.NotifiesTlbsAtRangeEnd;
+        if (!Has(MmuNotifierOps.InvalidateRangeEnd) && !secondary)
+            return;
+        foreach (MmuNotifier notifier in list)
+        {
+            // Before 6.6 every end called what is now arch_invalidate_secondary_tlbs too.
+            if (secondary && (notifier.Ops & MmuNotifierOps.ArchInvalidateSecondaryTlbs) != 0)
+            {
+                using (new CallbackScope(task, "invalidate_range", range.Start, range.End, maySleep: false))
+                    notifier.ArchInvalidateSecondaryTlbs(task, mm, range.Start, range.End);
+            }
+            if ((notifier.Ops & MmuNotifierOps.InvalidateRangeEnd) == 0)
+                continue;
+            using (new CallbackScope(task, "invalidate_range_end", range))
+                notifier.InvalidateRangeEnd(task, range);
+        }
+    }
+
+    /// <summary>mmu_notifier_arch_invalidate_secondary_tlbs.</summary>
+    internal void InvalidateSecondaryTlbs(Task? task, ulong start, ulong end)
+    {
+        int slot = Srcu.Enter();
+        foreach (MmuNotifier notifier in _list)
+        {
+            if ((notifier.Ops & MmuNotifierOps.ArchInvalidateSecondaryTlbs) == 0)
+                continue;
+            using (new CallbackScope(task, "arch_invalidate_secondary_tlbs", start, end, maySleep: false))
+                notifier.ArchInvalidateSecondaryTlbs(task, mm, start, end);
+        }
+        Srcu.Exit(slot);
+    }
+
+    internal bool ClearYoung(Task? task, ulong start, ulong end, bool flush)
+    {
+        bool young = false;
+        MmuNotifierOps wanted = flush ? MmuNotifierOps.ClearFlushYoung : MmuNotifierOps.ClearYoung;
+        int slot = Srcu.Enter();
+        foreach (MmuNotifier notifier in _list)
+        {
+            if ((notifier.Ops & wanted) == 0)
+                continue;
+            using (new CallbackScope(task, flush ? "clear_flush_young" : "clear_young", start, end, maySleep: false))
+                young |= flush ? notifier.ClearFlushYoung(task, mm, start, end) : notifier.ClearYoung(task, mm, start, end);
+        }
+        Srcu.Exit(slot);
+        return young;
+    }
+
+    internal bool TestYoung(Task? task, ulong address)
+    {
+        bool young = false;
+        int slot = Srcu.Enter();
+        foreach (MmuNotifier notifier in _list)
+        {
+            if ((notifier.Ops & MmuNotifierOps.TestYoung) == 0)
+                continue;
+            using (new CallbackScope(task, "test_young", address, address + 0x1000, maySleep: false))
+                young = notifier.TestYoung(task, mm, address);
+            if (young)
+                break;
+        }
+        Srcu.Exit(slot);
+        return young;
+    }
+}
