@@ -27,8 +27,8 @@ internal static class SchedulingSyscalls
         new(314, "sched_setattr", "int,ptr,uint", SetAttributes),
         new(315, "sched_getattr", "int,out:ptr,size,uint", GetAttributes),
         new(309, "getcpu", "out:ptr,out:ptr,ptr", GetCpu),
-        new(251, "ioprio_set", "int,int,int", static (Task _, in SyscallArgs _) => 0),
-        new(252, "ioprio_get", "int,int", static (Task _, in SyscallArgs _) => 0),
+        new(251, "ioprio_set", "int,int,int", SetIoPriority),
+        new(252, "ioprio_get", "int,int", GetIoPriority),
     ];
 
     private static Task? Find(Task t, ulong tid) => (int)tid == 0 ? t : t.Machine.Processes.FindTask((int)tid);
@@ -94,6 +94,52 @@ internal static class SchedulingSyscalls
                 result = 0;
         }
         return result;
+    }
+
+    private const int IOPRIO_WHO_PROCESS = 1, IOPRIO_WHO_USER = 3;
+
+    /// <summary>Classes of an I/O priority, above its 13 bits of level.</summary>
+    private const int IOPRIO_CLASS_NONE = 0, IOPRIO_CLASS_RT = 1, IOPRIO_CLASS_BE = 2, IOPRIO_CLASS_IDLE = 3, IoClassShift = 13, IoLevels = 8;
+
+    /// <summary>block/ioprio.c:ioprio_check_cap.</summary>
+    private static long CheckIoPriority(int priority) => (priority >> IoClassShift, priority & (1 << IoClassShift) - 1) switch
+    {
+        (IOPRIO_CLASS_RT, _) => -Errno.EPERM,
+        (IOPRIO_CLASS_BE, < IoLevels) or (IOPRIO_CLASS_IDLE, _) or (IOPRIO_CLASS_NONE, 0) => 0,
+        _ => -Errno.EINVAL,
+    };
+
+    private static long SetIoPriority(Task t, in SyscallArgs a)
+    {
+        long error = CheckIoPriority((int)a.A2);
+        if (error == 0 && (int)a.A0 is < IOPRIO_WHO_PROCESS or > IOPRIO_WHO_USER)
+            error = -Errno.EINVAL;
+        if (error != 0)
+            return error;
+        long result = -Errno.ESRCH;
+        foreach (Task target in Targets(t, (int)a.A0 - IOPRIO_WHO_PROCESS, (int)a.A1))
+        {
+            target.Scheduling.IoPriority = (int)a.A2;
+            result = 0;
+        }
+        return result;
+    }
+
+    /// <summary>The best among the tasks meant: the lowest number, where one that was never set counts as the middle of best effort (ioprio_best).</summary>
+    private static long GetIoPriority(Task t, in SyscallArgs a)
+    {
+        if ((int)a.A0 is < IOPRIO_WHO_PROCESS or > IOPRIO_WHO_USER)
+            return -Errno.EINVAL;
+        long best = -Errno.ESRCH;
+        foreach (Task target in Targets(t, (int)a.A0 - IOPRIO_WHO_PROCESS, (int)a.A1))
+        {
+            int own = target.Scheduling.IoPriority;
+            if ((int)a.A0 == IOPRIO_WHO_PROCESS)
+                return own;
+            long effective = own == 0 ? IOPRIO_CLASS_BE << IoClassShift | IoLevels / 2 : own;
+            best = best < 0 ? effective : Math.Min(best, effective);
+        }
+        return best;
     }
 
     private static long CheckPolicy(int policy, int priority) => (policy & ~SCHED_RESET_ON_FORK) switch

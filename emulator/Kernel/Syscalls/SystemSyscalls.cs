@@ -41,12 +41,15 @@ internal static unsafe class SystemSyscalls
     ];
 
     private const int UtsField = 65;
+    private const uint PER_LINUX32 = 8, PersonalityMask = 0xFF;
 
     private static long Uname(Task t, in SyscallArgs a)
     {
         Span<byte> uts = stackalloc byte[UtsField * 6];
         uts.Clear();
-        ReadOnlySpan<string> fields = [Machine.SystemName, Machine.HostName, t.Machine.Release, Machine.Version, Machine.HardwareName, "(none)"];
+        // override_architecture: a program that wants to be taken for a 32-bit one (linux32) sees such a machine.
+        string hardware = (t.Process.Personality & PersonalityMask) == PER_LINUX32 ? "i686" : Machine.HardwareName;
+        ReadOnlySpan<string> fields = [Machine.SystemName, Machine.HostName, t.Machine.Release, Machine.Version, hardware, "(none)"];
         for (int i = 0; i < fields.Length; i++)
             Encoding.ASCII.GetBytes(fields[i], uts[(i * UtsField)..]);
         return t.CopyToUser(a.A0, uts) ? 0 : -Errno.EFAULT;

@@ -47,6 +47,7 @@ public sealed unsafe partial class Task
         child.Scheduling.Affinity = Scheduling.Affinity;
         child.Scheduling.Policy = Scheduling.Policy;
         child.Scheduling.Nice = Scheduling.Nice;
+        child.Scheduling.IoPriority = Scheduling.IoPriority;
         if (!args.Has(CloneArguments.VM) || args.Has(CloneArguments.VFORK))
         {
             child.AltStackBase = AltStackBase;

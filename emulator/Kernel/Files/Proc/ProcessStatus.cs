@@ -41,7 +41,8 @@ internal sealed class ProcessStatus(Process process, Task? thread)
         text.Append(Invariant, $"{thread?.Tid ?? process.Pid} ({Name}) {State} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} ");
         text.Append(Invariant, $"{(hasTerminal ? 34816 : 0)} {(hasTerminal ? terminal.ForegroundGroup : -1)} 4194304 0 0 0 0 ");
         text.Append(Invariant, $"{process.UserNs / TickNs} {process.SystemNs / TickNs} 0 0 ");
-        text.Append(Invariant, $"20 0 {Math.Max(1, ThreadCount)} 0 {start} {(Mm?.TotalPages ?? 0) << 12} {Mm?.ResidentPages ?? 0} {ulong.MaxValue} ");
+        int nice = thread?.Scheduling.Nice ?? 0;
+        text.Append(Invariant, $"{20 + nice} {nice} {Math.Max(1, ThreadCount)} 0 {start} {(Mm?.TotalPages ?? 0) << 12} {Mm?.ResidentPages ?? 0} {ulong.MaxValue} ");
         text.Append(Invariant, $"{Mm?.StartCode ?? 0} {Mm?.EndCode ?? 0} {Mm?.StartStack ?? 0} 0 0 {thread?.Pending.Mask ?? 0} {thread?.Blocked ?? 0} 0 0 0 0 0 17 ");
         text.Append(Invariant, $"{thread?.Vcpu?.Id ?? 0} 0 0 0 0 0 {Mm?.StartData ?? 0} {Mm?.EndData ?? 0} {Mm?.StartBrk ?? 0} ");
         text.Append(Invariant, $"{Mm?.ArgStart ?? 0} {Mm?.ArgEnd ?? 0} {Mm?.EnvStart ?? 0} {Mm?.EnvEnd ?? 0} 0\n");

@@ -43,6 +43,7 @@ internal sealed class SystemFiles(Machine machine)
             AnonPages:      {total - free,8} kB
             Mapped:                0 kB
             Shmem:                 0 kB
+            SReclaimable:          0 kB
             PageTables:     {machine.Pages.TableFrames * 4,8} kB
             CommitLimit:    {total,8} kB
             Committed_AS:   {total - free,8} kB

@@ -47,6 +47,9 @@ internal sealed class SchedulingState(bool measured)
 
     public int Nice;
 
+    /// <summary>As ioprio_set takes it; 0 when it was never set.</summary>
+    public int IoPriority;
+
     public TaskTimes Times { get; } = new(measured);
 
     public long VoluntarySwitches;
