@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Emulator.Hardware.Cpu;
@@ -221,7 +222,11 @@ public static unsafe class Mmu
         var entry = Tlb.FindLevel1(t, address);
         // The TLB's tags have 48 bits: it would answer for an address whose upper bits are wrong.
         if (entry is not null && (*entry & needed) == needed && PageTable.IsCanonical(address))
+        {
+            if (t->Witness != 0)
+                ShowUse(t, address, access, *entry);
             return entry;
+        }
         return LookFurther(c, address, access, user, needed, entry is not null);
     }
 
@@ -242,6 +247,8 @@ public static unsafe class Mmu
             if (second is not null && (*second & needed) == needed)
             {
                 Prefetch(t, *second, address);
+                if (t->Witness != 0)
+                    ShowUse(t, address, access, *second);
                 return TlbEntry.SizeClass(*second) == 0 ? Tlb.Promote(c, address, *second) : Tlb.FillLevel1(c, address, *second);
             }
             found = second is not null;
@@ -261,6 +268,8 @@ public static unsafe class Mmu
             c->FaultAddress = address;
             return null;
         }
+        if (t->Witness != 0)
+            data |= TlbEntry.OfStamp(WitnessOf(t).Stamp(new Pfn(TlbEntry.Base(data) >> Pfn.Shift)));
         Prefetch(t, data, address);
         // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
         if (found)
@@ -268,6 +277,12 @@ public static unsafe class Mmu
         Tlb.FillLevel2(c, address, data);
         return Tlb.FillLevel1(c, address, data);
     }
+
+    internal static TranslationWitness WitnessOf(TlbState* t) => (TranslationWitness)GCHandle.FromIntPtr(t->Witness).Target!;
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void ShowUse(TlbState* t, ulong address, Access access, ulong data) => WitnessOf(t).OnUse(address, access,
+        new Pfn(TlbEntry.Base(data) >> Pfn.Shift), new Pfn(TlbEntry.Translate(data, address) >> Pfn.Shift), TlbEntry.Stamp(data));
 
     /// <summary>A TLB miss often means a cache miss too: the host fetches the line while the TLB is filled.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -19,9 +19,12 @@ internal static unsafe class PageWalker
         ulong needed = TlbEntry.Needed(access, user, t->WriteProtect);
         while (true)
         {
-            int level = Start(t, address, out ulong table, out ulong rights);
+            int level = Start(t, address, out ulong table, out ulong rights, out uint? stamp);
             while (true)
             {
+                if (t->Witness != 0)
+                    ShowWalk(t, address, level, table, stamp);
+                stamp = null;
                 var slot = (ulong*)(t->Memory + table) + PageTable.Index(address, level);
                 ulong entry = Volatile.Read(ref *slot);
                 t->Counters[Counter.WalkReferences]++;
@@ -45,11 +48,18 @@ internal static unsafe class PageWalker
                         | ((entry | flags) & (TlbEntry.Dirty | TlbEntry.Global));
                 }
                 table = entry & (ulong)Pte.Frame;
-                Remember(t, address, level, table | rights);
+                Remember(t, address, level, table | rights | StampOf(t, table));
                 level--;
             }
         }
     }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void ShowWalk(TlbState* t, ulong address, int level, ulong table, uint? stamp) =>
+        Mmu.WitnessOf(t).OnWalk(address, level, new Pfn(table >> Pfn.Shift), stamp);
+
+    private static ulong StampOf(TlbState* t, ulong table) =>
+        t->Witness == 0 ? 0 : TlbEntry.OfStamp(Mmu.WitnessOf(t).Stamp(new Pfn(table >> Pfn.Shift)));
 
     private static bool IsLeaf(ulong entry, int level)
         => level == 0 || (level < PageTable.RootLevel && (entry & (ulong)Pte.PageSize) != 0);
@@ -99,7 +109,7 @@ internal static unsafe class PageWalker
     }
 
     /// <summary>The lowest table that the paging-structure cache knows for the address, with the rights of the levels above it.</summary>
-    private static int Start(TlbState* t, ulong address, out ulong table, out ulong rights)
+    private static int Start(TlbState* t, ulong address, out ulong table, out ulong rights, out uint? stamp)
     {
         int level = 0;
         if (!Recall(t, ref t->Pde, address, 1, Counter.StructureCacheHitsPde, out ulong data))
@@ -115,6 +125,7 @@ internal static unsafe class PageWalker
                 }
             }
         }
+        stamp = level == PageTable.RootLevel ? null : TlbEntry.Stamp(data);
         table = TlbEntry.Base(data);
         rights = data & TlbEntry.Rights;
         return level;

@@ -299,8 +299,8 @@ internal static unsafe class Tlb
         ulong page = address & ~(Pfn.Size - 1);
         ulong physical = TlbEntry.Translate(data, page);
         var host = c->Tlb.Memory + physical;
-        // Every access must then come to the slow path, which looks at its alignment.
-        if (c->AlignmentCheck != 0)
+        // Every access must then come to the slow path, which looks at its alignment, or shows it to the witness.
+        if (((nint)c->AlignmentCheck | c->Tlb.Witness) != 0)
             return host;
         var entry = FrontOf(c, address);
         entry->ReadTag = page;

@@ -18,6 +18,8 @@ internal static class TlbEntry
     private const int SizeClassShift = 10;
     /// <summary>The opposite of <see cref="Pte.NoExecute"/>, so that all rights are positive.</summary>
     public const ulong Executable = (ulong)Pte.NoExecute;
+    /// <summary>Where the stamp of a <see cref="TranslationWitness"/> is: between the highest physical address and <see cref="Executable"/>.</summary>
+    public const int StampShift = 52;
     public const ulong Rights = Writable | User | Executable;
 
     /// <summary>The rights an access needs (SDM vol. 3, 4.6). Without <see cref="Dirty"/>, which is no right but a reason to walk.</summary>
@@ -31,6 +33,10 @@ internal static class TlbEntry
 
     /// <summary>What one paging-structure entry grants.</summary>
     public static ulong Granted(ulong entry) => (entry & (Writable | User)) | (~entry & Executable);
+
+    public static uint Stamp(ulong data) => (uint)(data >> StampShift) & ((1u << TranslationWitness.StampBits) - 1);
+
+    public static ulong OfStamp(uint stamp) => (ulong)(stamp & ((1u << TranslationWitness.StampBits) - 1)) << StampShift;
 
     public static ulong OfSizeClass(int sizeClass) => (ulong)sizeClass << SizeClassShift;
 

@@ -48,6 +48,9 @@ public unsafe struct TlbState
     /// <summary>Bytes of the access in the bounce buffer that belong to its first page.</summary>
     internal int BounceSplit;
 
+    /// <summary>A handle of the <see cref="TranslationWitness"/>, or 0.</summary>
+    internal nint Witness;
+
     public CounterValues Counters;
 }
 

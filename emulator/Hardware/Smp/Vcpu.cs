@@ -70,6 +70,20 @@ public sealed unsafe partial class Vcpu : IDisposable
     public object? Occupant { get; set; }
     internal Doorbell Doorbell { get; } = new();
 
+    /// <summary>Who judges the vCPU's use of translations, or null. Set before the vCPU runs.</summary>
+    public TranslationWitness? Witness
+    {
+        get => State->Tlb.Witness == 0 ? null : Mmu.WitnessOf(&State->Tlb);
+        set
+        {
+            if (State->Tlb.Witness != 0)
+                GCHandle.FromIntPtr(State->Tlb.Witness).Free();
+            State->Tlb.Witness = value is null ? 0 : GCHandle.ToIntPtr(GCHandle.Alloc(value));
+            // What is cached already has no stamp.
+            Mmu.FlushAll(State, includingGlobals: true);
+        }
+    }
+
     /// <summary>The vCPU whose native state this is.</summary>
     internal static Vcpu Of(VcpuState* state) => (Vcpu)GCHandle.FromIntPtr(state->Self).Target!;
 
@@ -192,6 +206,7 @@ public sealed unsafe partial class Vcpu : IDisposable
         if (State is null)
             return;
         _interpreter.Dispose();
+        Witness = null;
         Tlb.Release(State);
         NativeMemory.AlignedFree(State->JumpCache);
         NativeMemory.AlignedFree(State);

@@ -44,6 +44,9 @@ public sealed unsafe class PageAllocator : IDisposable
 
     public PhysicalMemory Memory => _memory;
 
+    /// <summary>Who records what frames are used for, or null.</summary>
+    internal Checker.FrameHistory? History { get; set; }
+
     /// <summary>The shared page of zeroes that read faults of untouched anonymous memory map.</summary>
     public Pfn Zero { get; }
 
@@ -134,6 +137,7 @@ public sealed unsafe class PageAllocator : IDisposable
         }
         if (stale)
             Clean(frame, order, zero);
+        History?.Allocated(frame, flags);
         if ((flags & PageFlags.Table) != 0)
             Interlocked.Increment(ref _tables);
         return true;
@@ -194,6 +198,7 @@ public sealed unsafe class PageAllocator : IDisposable
         ref Page page = ref _pages[frame.Value];
         if ((page.Flags & PageFlags.Table) != 0)
             Interlocked.Decrement(ref _tables);
+        History?.Freed(frame, page.Flags);
         for (ulong i = 0; i < 1UL << order; i++)
         {
             ref Page freed = ref _pages[frame.Value + i];

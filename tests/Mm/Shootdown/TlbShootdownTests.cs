@@ -4,7 +4,7 @@ using Emulator.Kernel.Memory;
 using Emulator.Kernel.Shootdown;
 using static Emulator.Kernel.Memory.MmanAbi;
 
-namespace Emulator.Tests.Mm;
+namespace Emulator.Tests.Mm.Shootdown;
 
 /// <summary>The decisions of arch/x86/mm/tlb.c, counted on the TLBs themselves.</summary>
 public sealed unsafe class TlbShootdownTests
