@@ -39,6 +39,9 @@ public sealed class MemorySystem : IDisposable
 
     internal Rmap Rmap { get; }
 
+    /// <summary>The owners of anonymous pages.</summary>
+    internal NumberTable<AnonVma> AnonVmas { get; } = new();
+
     internal Migration Migration { get; }
 
     public SwapArea Swap { get; }

@@ -1,115 +1,67 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
 /// <summary>Reaching into an address space that no vCPU of ours need be running: other processes, debuggers, the loader.</summary>
 public sealed unsafe partial class Mm
 {
-    /// <summary>Takes a reference to the page that maps an address, faulting it in as an access would (get_user_pages).</summary>
-    public FaultOutcome GetPage(Task? task, ulong address, FaultFlags flags, out Pfn frame)
-    {
-        while (true)
-        {
-            frame = default;
-            ulong* entry = null;
-            LockRead(task);
-            // The VMA is looked at each time: entries alone do not say whether a forced access is allowed.
-            Vma? vma = Vmas.Find(address);
-            bool allowed = vma is not null && Allows(vma, flags);
-            if (allowed)
-            {
-                using (PageTableLock.Enter(task))
-                {
-                    entry = Tables.Find(address, out int level);
-                    ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
-                    if (PageTables.IsMapped(value) && ((flags & FaultFlags.Write) == 0 || (value & (ulong)Pte.Writable) != 0))
-                    {
-                        frame = PageTables.FrameOf(value, address, level);
-                        Pages.Get(frame);
-                        if ((flags & FaultFlags.Write) != 0)
-                            PageTables.Modify(entry, Pte.None, Pte.Dirty | Pte.Accessed);
-                        UnlockRead();
-                        return FaultOutcome.Done;
-                    }
-                }
-                if ((flags & (FaultFlags.Force | FaultFlags.Write)) == (FaultFlags.Force | FaultFlags.Write) && (vma!.Flags & VmFlags.Write) == 0)
-                {
-                    FaultOutcome forced = BreakCow(task, vma, address & ~0xFFFUL, out frame);
-                    UnlockRead();
-                    return forced;
-                }
-            }
-            UnlockRead();
-            FaultOutcome outcome = HandleFault(task, address, flags);
-            if (outcome != FaultOutcome.Done)
-                return outcome;
-        }
-    }
-
-    /// <summary>A forced write to a read-only private mapping: the page is made private first, and stays read-only for the program.</summary>
-    private FaultOutcome BreakCow(Task? task, Vma vma, ulong address, out Pfn frame)
-    {
-        frame = default;
-        for (int attempt = 0; ; attempt++)
-        {
-            SplitHuge(task, address);
-            ulong* entry = Tables.Find(address);
-            ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
-            if (PageTables.IsMapped(value))
-            {
-                using (PageTableLock.Enter(task))
-                {
-                    Pfn present = PageTables.FrameOf(value);
-                    if (IsUnchanged(entry, value) && (Pages[present].Flags & PageFlags.Anon) != 0 && Pages[Pages.HeadOf(present)].RefCount == 1)
-                    {
-                        Pages.Get(present);
-                        frame = present;
-                        return FaultOutcome.Done;
-                    }
-                }
-            }
-            FaultOutcome outcome = FaultIn(task, vma, address, FaultFlags.Write);
-            if (outcome != FaultOutcome.Done)
-                return outcome;
-        }
-    }
-
     /// <summary>Copies out of the address space; returns the bytes copied before the first page that cannot be read.</summary>
     public int ReadMemory(Task? task, ulong address, Span<byte> buffer, bool force = false) =>
-        Access(task, address, buffer, FaultFlags.Remote | (force ? FaultFlags.Force : 0));
+        Access(task, address, buffer, force ? FollFlags.Force : FollFlags.None, pin: false);
 
     /// <summary>Copies into the address space; returns the bytes copied before the first page that cannot be written.</summary>
     public int WriteMemory(Task? task, ulong address, ReadOnlySpan<byte> data, bool force = false)
     {
         fixed (byte* bytes = data)
-            return Access(task, address, new Span<byte>(bytes, data.Length), FaultFlags.Remote | FaultFlags.Write | (force ? FaultFlags.Force : 0));
+            return Access(task, address, new Span<byte>(bytes, data.Length), FollFlags.Write | (force ? FollFlags.Force : FollFlags.None), pin: false);
     }
 
-    private int Access(Task? task, ulong address, Span<byte> buffer, FaultFlags flags)
+    /// <summary>As <see cref="ReadMemory"/>, on pinned pages and without growing a stack (process_vm_readv).</summary>
+    internal int ReadPinned(Task task, ulong address, Span<byte> buffer) => Access(task, address, buffer, FollFlags.None, pin: true);
+
+    /// <summary>As <see cref="WriteMemory"/>, on pinned pages and without growing a stack (process_vm_writev).</summary>
+    internal int WritePinned(Task task, ulong address, ReadOnlySpan<byte> data)
+    {
+        fixed (byte* bytes = data)
+            return Access(task, address, new Span<byte>(bytes, data.Length), FollFlags.Write, pin: true);
+    }
+
+    private int Access(Task? task, ulong address, Span<byte> buffer, FollFlags flags, bool pin)
     {
         int done = 0;
+        Span<Pfn> frame = stackalloc Pfn[1];
         while (done < buffer.Length)
         {
             ulong at = address + (ulong)done;
-            if (at < address || GetPage(task, at, flags, out Pfn frame) != FaultOutcome.Done)
+            if (at < address || at >= Layout.TaskSize)
+                break;
+            if (TakePages(task, at, flags, frame, pin) != 1 && (pin || !ExpandStack(task, at) || TakePages(task, at, flags, frame, pin) != 1))
                 break;
             int inPage = (int)(at & 0xFFF);
             Span<byte> part = buffer.Slice(done, Math.Min(buffer.Length - done, 4096 - inPage));
-            var page = new Span<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length);
-            if ((flags & FaultFlags.Write) != 0)
-            {
-                Pages.Memory.BeforeWrite(frame);
-                part.CopyTo(page);
-                PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
-            }
+            bool write = (flags & FollFlags.Write) != 0;
+            Copy(frame[0], inPage, part, write);
+            PageAllocator.MarkAccessed(ref Pages[frame[0]]);
+            if (pin)
+                UnpinUserPages(frame, write);
             else
-            {
-                page.CopyTo(part);
-            }
-            PageAllocator.MarkAccessed(ref Pages[frame]);
-            Pages.Put(frame);
+                Pages.Put(frame[0]);
             done += part.Length;
         }
         return done;
+    }
+
+    private void Copy(Pfn frame, int inPage, Span<byte> bytes, bool write)
+    {
+        var page = new Span<byte>(Pages.Memory.Pointer(frame) + inPage, bytes.Length);
+        if (!write)
+        {
+            page.CopyTo(bytes);
+            return;
+        }
+        Pages.Memory.BeforeWrite(frame);
+        bytes.CopyTo(page);
+        PageAllocator.SetFlags(ref Pages[Pages.HeadOf(frame)], PageFlags.Dirty);
     }
 }

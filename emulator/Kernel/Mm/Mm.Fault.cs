@@ -13,8 +13,8 @@ public enum FaultFlags
     Execute = 2,
     /// <summary>The access is the kernel's, to another address space; it obeys the VMA's permissions all the same.</summary>
     Remote = 4,
-    /// <summary>A debugger's access: VMAs that may be made readable or writable count as such (FOLL_FORCE).</summary>
-    Force = 8,
+    /// <summary>No access, but a read-only pin to come: an anonymous page must be this address space's alone (FAULT_FLAG_UNSHARE).</summary>
+    Unshare = 16,
 }
 
 /// <summary>How a fault ended.</summary>
@@ -70,11 +70,8 @@ public sealed unsafe partial class Mm
         {
             UnlockRead();
             LockWrite(task);
-            vma = Vmas.FindEndingAfter(address);
-            bool grown = vma is not null && (vma.Start <= address || ((vma.Flags & VmFlags.GrowsDown) != 0 && GrowStack(task, vma, address)));
+            vma = FindGrowing(task, address);
             MmapLock.Downgrade();
-            if (!grown)
-                vma = null;
         }
         FaultOutcome outcome =
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
@@ -84,23 +81,32 @@ public sealed unsafe partial class Mm
         return outcome;
     }
 
+    /// <summary>The VMA of an address, a stack grown down to it if need be; the mmap lock is held for writing.</summary>
+    private Vma? FindGrowing(Task? task, ulong address)
+    {
+        Vma? vma = Vmas.FindEndingAfter(address);
+        return vma is not null && (vma.Start <= address || ((vma.Flags & VmFlags.GrowsDown) != 0 && GrowStack(task, vma, address))) ? vma : null;
+    }
+
+    /// <summary>Grows a stack down to an address that nothing maps (expand_stack).</summary>
+    private bool ExpandStack(Task? task, ulong address)
+    {
+        LockWrite(task);
+        bool grown = Vmas.Find(address) is null && FindGrowing(task, address) is not null;
+        UnlockWrite();
+        return grown;
+    }
+
     /// <summary>access_error: x86 cannot map a page that is writable or executable but not readable.</summary>
     private static bool Allows(Vma vma, FaultFlags flags)
     {
         VmFlags allowed = vma.Flags;
-        if ((flags & FaultFlags.Force) != 0)
-        {
-            // A forced write to a shared mapping needs the real permission: it would change the file (check_vma_flags).
-            if ((flags & FaultFlags.Write) != 0)
-                return (allowed & VmFlags.Write) != 0 || vma.IsCow;
-            return (allowed & (VmFlags.Read | VmFlags.MayRead)) != 0;
-        }
         if ((flags & FaultFlags.Write) != 0)
             return (allowed & VmFlags.Write) != 0;
         if ((flags & FaultFlags.Execute) != 0)
             return (allowed & VmFlags.Exec) != 0;
-        // Hardware reads what may only be written; get_user_pages asks for the permission itself (check_vma_flags).
-        return (allowed & ((flags & FaultFlags.Remote) != 0 ? VmFlags.Read : VmFlags.Access)) != 0;
+        // What may only be written or executed can be read as well.
+        return (allowed & VmFlags.Access) != 0;
     }
 
     /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading.</summary>
@@ -110,17 +116,32 @@ public sealed unsafe partial class Mm
         ulong* entry = Tables.Find(address, out int level);
         if (level > 0)
         {
-            if (entry is null ? FaultHuge(task, vma, address) : FaultLeaf(task, vma, address, entry, write))
+            if (entry is null ? FaultHuge(task, vma, address) : FaultLeaf(task, vma, address, entry, flags))
                 return FaultOutcome.Done;
             entry = Tables.Find(address);
         }
         ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
-        if (!PageTables.IsMapped(value))
+        if (value == 0)
             return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
-        if (write && (value & (ulong)Pte.Writable) == 0)
-            return FaultReadOnly(task, vma, address, entry, value);
+        if (SwapEntry.TryDecode(value, out SwapEntry swap))
+            return FaultSwapEntry(task, vma, address, entry, value, swap, write);
+        bool unshare = (flags & FaultFlags.Unshare) != 0;
+        if ((write || unshare) && (value & (ulong)Pte.Writable) == 0)
+            return FaultReadOnly(task, vma, address, entry, value, unshare);
         _system.Faults.Count(FaultKind.Spurious);
         return FaultOutcome.Done;
+    }
+
+    /// <summary>do_swap_page: the entry stands for a page that is elsewhere.</summary>
+    private FaultOutcome FaultSwapEntry(Task? task, Vma vma, ulong address, ulong* entry, ulong value, SwapEntry swap, bool write)
+    {
+        if (swap.IsMigration)
+        {
+            _system.PageLocks.WaitForEntry(task, swap.Frame, entry, value);
+            return FaultOutcome.Done;
+        }
+        _ = (vma, address, write);
+        return FaultOutcome.BusError;
     }
 
     /// <summary>The bits of an entry that a VMA's permissions give, without write permission.</summary>
@@ -139,10 +160,10 @@ public sealed unsafe partial class Mm
         Pte bits = BitsOf(vma.Flags);
         if (write)
         {
+            PrepareAnonVma(task, vma);
             if (!Pages.TryAllocate(PageFlags.Anon, zero: true, out frame))
                 return FaultOutcome.OutOfMemory;
             bits |= WriteBits(vma);
-            vma.HasAnon = true;
         }
         bool installed = false, noTable;
         using (PageTableLock.Enter(task))
@@ -152,7 +173,7 @@ public sealed unsafe partial class Mm
             if (!noTable && *entry == 0)
             {
                 if (write)
-                    Map(frame);
+                    MapNewAnon(frame, vma, address);
                 PageTables.Set(entry, frame.Address | (ulong)bits);
                 installed = true;
             }
@@ -163,20 +184,14 @@ public sealed unsafe partial class Mm
         return noTable ? FaultOutcome.OutOfMemory : FaultOutcome.Done;
     }
 
-    /// <summary>Counts a new mapping of a frame; the entry takes over the caller's reference. Under the page-table lock.</summary>
-    private void Map(Pfn frame)
-    {
-        ref Page page = ref Pages[frame];
-        Interlocked.Increment(ref page.MapCount);
-        CountResident(page.Flags, +1);
-    }
-
     /// <summary>do_read_fault, do_cow_fault and do_shared_fault: the page comes from a file or from shared memory.</summary>
     private FaultOutcome FaultFile(Task? task, Vma vma, ulong address, bool write)
     {
         PageCache cache = vma.Cache!;
         ulong index = vma.IndexOf(address);
         bool copy = write && !vma.IsShared;
+        if (copy)
+            PrepareAnonVma(task, vma);
         while (true)
         {
             if (index >= (cache.Size + 0xFFF) >> 12)
@@ -207,7 +222,10 @@ public sealed unsafe partial class Mm
                     noTable = entry is null;
                     if (!noTable && *entry == 0)
                     {
-                        Map(frame);
+                        if (copy)
+                            MapNewAnon(frame, vma, address);
+                        else
+                            Map(frame);
                         PageTables.Set(entry, frame.Address | (ulong)bits);
                         installed = true;
                         if (!write)
@@ -221,7 +239,6 @@ public sealed unsafe partial class Mm
                 Pages.Put(frame);
             if (!held)
                 continue; // Truncated meanwhile: look again.
-            vma.HasAnon |= copy;
             _system.Faults.Count(!installed ? FaultKind.Spurious : copy ? FaultKind.Copy : FaultKind.File);
             return noTable ? FaultOutcome.OutOfMemory : FaultOutcome.Done;
         }
@@ -260,8 +277,11 @@ public sealed unsafe partial class Mm
         return true;
     }
 
-    /// <summary>A write to a page that is mapped without write permission (do_wp_page).</summary>
-    private FaultOutcome FaultReadOnly(Task? task, Vma vma, ulong address, ulong* entry, ulong value)
+    /// <summary>
+    /// A write to a page that is mapped without write permission, or its unsharing, which makes an anonymous page exclusive without giving
+    /// write permission (do_wp_page).
+    /// </summary>
+    private FaultOutcome FaultReadOnly(Task? task, Vma vma, ulong address, ulong* entry, ulong value, bool unshare)
     {
         Pfn old = PageTables.FrameOf(value);
         if (vma.IsShared)
@@ -278,6 +298,7 @@ public sealed unsafe partial class Mm
             return FaultOutcome.Done;
         }
 
+        PrepareAnonVma(task, vma);
         using (PageTableLock.Enter(task))
         {
             if (!IsUnchanged(entry, value))
@@ -286,10 +307,10 @@ public sealed unsafe partial class Mm
                 return FaultOutcome.Done;
             }
             ref Page page = ref Pages[old];
-            if ((page.Flags & PageFlags.Anon) != 0 && Volatile.Read(ref Pages[Pages.HeadOf(old)].RefCount) == 1)
+            if (page.IsAnon && CanReuseAnon(old, vma, address, leaf: false))
             {
-                // Nobody else has it: fork's other side is gone (wp_can_reuse_anon_folio).
-                PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);
+                if (!unshare)
+                    PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);
                 _system.Faults.Count(FaultKind.Reuse);
                 return FaultOutcome.Done;
             }
@@ -316,14 +337,9 @@ public sealed unsafe partial class Mm
                 Shootdown.FlushPage(task?.Vcpu, this, address);
                 NotifyInvalidateRange(task, address, address + Pfn.Size);
                 if (old != Pages.Zero)
-                {
-                    ref Page page = ref Pages[old];
-                    Interlocked.Decrement(ref page.MapCount);
-                    CountResident(page.Flags, -1);
-                }
-                Map(copy);
-                PageTables.Set(entry, copy.Address | (ulong)(BitsOf(vma.Flags) | WriteBits(vma)));
-                vma.HasAnon = true;
+                    Unmap(old);
+                MapNewAnon(copy, vma, address);
+                PageTables.Set(entry, copy.Address | (ulong)(BitsOf(vma.Flags) | (unshare ? Pte.None : WriteBits(vma))));
                 replaced = true;
             }
         }

@@ -1,6 +1,7 @@
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -64,33 +65,28 @@ public sealed unsafe partial class Mm
             Cache = vma.Cache,
             Name = vma.Name,
             Observer = vma.Observer,
-            HasAnon = vma.HasAnon,
         };
+        if ((vma.Flags & VmFlags.WipeOnFork) == 0)
+            ForkAnonVmas(task, copy, vma);
         child.Vmas.Insert(copy);
         child.Account(copy, copy.Pages, add: true);
         Open(copy);
         LinkToFile(task, copy);
-        if ((vma.Flags & VmFlags.WipeOnFork) != 0)
-        {
-            copy.HasAnon = false;
+        // What faults can bring back as it was needs no copy (vma_needs_copy).
+        if (copy.AnonVma is null)
             return true;
-        }
-        // A mapping whose pages can all be had again from its file starts empty (vma_needs_copy).
-        if (vma.IsShared || (!vma.HasAnon && vma.Cache is not null))
-            return true;
-        // Only what is copied on write loses write permission, and only that is announced; the child has nobody to tell.
-        if (!vma.IsCow)
-            return CopyPages(task, vma, child);
+        // The child has nobody to tell.
         using OperationScope operation = task.Operation("fork", vma.Start, vma.End);
         var range = new MmuNotifierRange(this, vma.Start, vma.End, MmuNotifyEvent.ProtectionPage);
         InvalidateRangeStart(task, range);
-        bool complete = CopyPages(task, vma, child);
+        bool complete = CopyPages(task, vma, copy);
         InvalidateRangeEnd(task, range);
         return complete;
     }
 
-    private bool CopyPages(Task? task, Vma vma, Mm child)
+    private bool CopyPages(Task? task, Vma vma, Vma target)
     {
+        Mm child = target.Mm;
         ulong at = vma.Start;
         while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
         {
@@ -102,40 +98,118 @@ public sealed unsafe partial class Mm
                     at = PageTables.NextBoundary(at, vma.End, level);
                 continue;
             }
-            using (PageTableLock.Enter(task))
+            // Runs do not cross a table, so one table of the child serves the whole run.
+            ulong* first = child.Tables.FindOrCreate(at);
+            if (first is null)
+                return false;
+            for (int done = 0; done < count;)
             {
-                ulong* target = null;
-                for (int i = 0; i < count; i++)
-                {
-                    if (!PageTables.IsMapped(entries[i]))
-                        continue;
-                    if (target is null)
-                    {
-                        // Runs do not cross a table, so one table of the child serves the whole run.
-                        ulong* first = child.Tables.FindOrCreate(at);
-                        if (first is null)
-                            return false;
-                        target = first;
-                    }
-                    CopyEntry(entries + i, target + i, child);
-                }
+                if (!CopyRun(task, entries, first, ref done, count, at, target))
+                    return false;
             }
             at += (ulong)count << 12;
         }
         return true;
     }
 
-    /// <summary>copy_present_pte: both sides lose write permission. The child is not running yet, so nobody needs its lock.</summary>
-    private void CopyEntry(ulong* entry, ulong* target, Mm child)
+    /// <summary>
+    /// Copies entries under both page-table locks: reverse maps lead to the child already. Ends early when a pinned page needs a copy of its
+    /// own, which is made with the next call (copy_pte_range). False: memory is exhausted.
+    /// </summary>
+    private bool CopyRun(Task? task, ulong* entries, ulong* targets, ref int done, int count, ulong start, Vma target)
     {
-        PageTables.Modify(entry, Pte.Writable, Pte.None);
+        Pfn spare = default;
+        if (NeedsEarlyCopy(entries[done]) && !Pages.TryAllocate(PageFlags.Anon, zero: false, out spare))
+            return false;
+        target.Mm.PageTableLock.Lock(task);
+        PageTableLock.Lock(task, LockClass.Nested);
+        for (; done < count; done++)
+        {
+            if (!CopyEntry(entries + done, targets + done, start + ((ulong)done << Pfn.Shift), target, ref spare))
+                break;
+        }
+        PageTableLock.Unlock();
+        target.Mm.PageTableLock.Unlock();
+        if (spare != default)
+            Pages.Put(spare);
+        return true;
+    }
+
+    private bool NeedsEarlyCopy(ulong entry)
+    {
+        if (!PageTables.IsMapped(entry))
+            return false;
+        Pfn frame = PageTables.FrameOf(entry);
+        return Pages[frame].IsAnonExclusive && IsMaybePinned(frame);
+    }
+
+    /// <summary>
+    /// copy_present_pte: both sides lose write permission. A pinned page is copied at once, since whoever pinned it goes on writing to the
+    /// parent's (page_needs_cow_for_dma). False: that needs a spare page.
+    /// </summary>
+    private bool CopyEntry(ulong* entry, ulong* target, ulong address, Vma vma, ref Pfn spare)
+    {
         ulong value = Volatile.Read(ref *entry);
+        if (value == 0)
+            return true;
+        if (SwapEntry.TryDecode(value, out SwapEntry swap))
+        {
+            PageTables.Set(target, CopySwapEntry(entry, swap, vma.Mm));
+            return true;
+        }
         Pfn frame = PageTables.FrameOf(value);
         if (frame != Pages.Zero)
         {
-            Pages.Get(frame);
-            child.Map(frame);
+            if (!Pages[frame].IsAnon)
+            {
+                Pages.Get(frame);
+                vma.Mm.Map(frame);
+            }
+            else if (TryShareAnon(frame))
+            {
+                Pages.Get(frame);
+                vma.Mm.Map(frame);
+            }
+            else if (spare == default)
+            {
+                return false;
+            }
+            else
+            {
+                Buffer.MemoryCopy(Pages.Memory.Pointer(frame), Pages.Memory.Pointer(spare), 4096, 4096);
+                vma.Mm.MapNewAnon(spare, vma, address);
+                PageTables.Set(target, spare.Address | (ulong)(BitsOf(vma.Flags) | WriteBits(vma)));
+                spare = default;
+                return true;
+            }
         }
+        PageTables.Modify(entry, Pte.Writable, Pte.None);
+        value = Volatile.Read(ref *entry);
         PageTables.Set(target, value & ~(ulong)Pte.Accessed);
+        return true;
+    }
+
+    /// <summary>copy_nonpresent_pte: what stands for a page is shared by both sides, so it loses write permission as an entry would.</summary>
+    /// <returns>The child's entry.</returns>
+    private ulong CopySwapEntry(ulong* entry, SwapEntry swap, Mm child)
+    {
+        if (swap.Kind == SwapKind.Swap)
+        {
+            _system.Swap.Duplicate(swap.Offset);
+            child.SwapPages++;
+        }
+        else if (swap.HasFrame)
+        {
+            child.CountResident(Pages[swap.Frame].Flags, +1);
+            if (!swap.IsMigration)
+            {
+                Pages.Get(swap.Frame);
+                Interlocked.Increment(ref Pages[swap.Frame].MapCount);
+            }
+        }
+        SwapEntry shared = swap.ToReadOnly(exclusive: false);
+        if (shared != swap)
+            Volatile.Write(ref *entry, shared.Encode());
+        return shared.Encode();
     }
 }

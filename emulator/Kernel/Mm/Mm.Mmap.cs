@@ -281,7 +281,7 @@ public sealed partial class Mm
             Zap(gather, task, vma, vma.Start, vma.End);
         InvalidateRangeEnd(task, range);
         foreach (Vma vma in removed)
-            UnlinkFromFile(task, vma);
+            UnlinkRmap(task, vma);
         Tables.FreeTables(gather, start, end, floor, ceiling);
         gather.Finish();
         foreach (Vma vma in removed)

@@ -154,9 +154,7 @@ public sealed unsafe partial class Mm
         ulong pageOffset = vma.IsAnonymous && !vma.HasAnon ? newAddress >> 12 : vma.IndexOf(address);
         Backing backing = BackingOf(vma, pageOffset);
         VmFlags vmFlags = vma.Flags;
-        bool hadAnon = vma.HasAnon;
-        Vma target = AddVma(task, newAddress, newAddress + newLength, vmFlags, backing);
-        target.HasAnon |= hadAnon;
+        AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
         bool moved = MoveEntries(task, address, newAddress, oldLength);
         if (!moved)
         {

@@ -15,30 +15,21 @@ public sealed partial class Mm
         && vma.Observer is null && backing.Observer is null;
 
     /// <summary>Enters [start, end), which must be free, as part of a neighbour where that is the same kind (mm/vma.c:vma_merge).</summary>
-    private Vma AddVma(Task? task, ulong start, ulong end, VmFlags flags, in Backing backing)
+    /// <param name="source">The VMA whose pages will move here (copy_vma).</param>
+    private Vma AddVma(Task? task, ulong start, ulong end, VmFlags flags, in Backing backing, Vma? source = null)
     {
         Vma? previous = Vmas.FindStartingBefore(start), next = Vmas.FindEndingAfter(end);
         bool joinsPrevious = previous is not null && previous.End == start && CanMerge(previous, flags, backing)
-            && FollowsOn(previous, backing.PageOffset);
+            && FollowsOn(previous, backing.PageOffset) && CanMergeAnon(source?.AnonVma, previous.AnonVma, previous);
         bool joinsNext = next is not null && next.Start == end && CanMerge(next, flags, backing)
-            && next.PageOffset == backing.PageOffset + ((end - start) >> 12);
+            && next.PageOffset == backing.PageOffset + ((end - start) >> 12) && CanMergeAnon(source?.AnonVma, next.AnonVma, next);
         Account(flags, (end - start) >> 12, add: true);
         if (joinsPrevious)
         {
-            ulong newEnd = end;
-            if (joinsNext)
-            {
-                newEnd = next!.End;
-                previous!.HasAnon |= next.HasAnon;
-                Vmas.Remove(next);
-                UnlinkFromFile(task, next);
-                Resize(task, previous, previous.Start, newEnd, previous.PageOffset);
-                Close(next);
-            }
+            if (joinsNext && CanMergeAnon(previous!.AnonVma, next!.AnonVma, null))
+                Join(task, previous, next);
             else
-            {
-                Resize(task, previous!, previous!.Start, newEnd, previous.PageOffset);
-            }
+                Resize(task, previous!, previous!.Start, end, previous.PageOffset);
             return previous;
         }
         if (joinsNext)
@@ -53,7 +44,10 @@ public sealed partial class Mm
             Cache = backing.Cache,
             Name = backing.Name,
             Observer = backing.Observer,
+            AnonVma = source?.AnonVma,
         };
+        if (source is not null)
+            CloneAnonVmas(task, vma, source);
         Vmas.Insert(vma);
         Open(vma);
         LinkToFile(task, vma);
@@ -65,24 +59,37 @@ public sealed partial class Mm
     /// <summary>Joins a VMA with its neighbours after its flags changed; returns the one that covers it now.</summary>
     private Vma Rejoin(Task? task, Vma vma)
     {
-        if (Vmas.Previous(vma) is { } previous && previous.End == vma.Start && IsSameKind(previous, vma))
-            vma = Join(task, previous, vma);
-        if (Vmas.Next(vma) is { } next && next.Start == vma.End && IsSameKind(vma, next))
-            vma = Join(task, vma, next);
-        return vma;
+        Vma? previous = Vmas.Previous(vma), next = Vmas.Next(vma);
+        bool joinsPrevious = previous is not null && previous.End == vma.Start && IsSameKind(previous, vma)
+            && CanMergeAnon(vma.AnonVma, previous.AnonVma, previous);
+        bool joinsNext = next is not null && next.Start == vma.End && IsSameKind(vma, next)
+            && CanMergeAnon(vma.AnonVma, next.AnonVma, next);
+        bool joinsBoth = joinsPrevious && joinsNext && CanMergeAnon(previous!.AnonVma, next!.AnonVma, null);
+        if (joinsPrevious)
+            vma = Join(task, previous!, vma);
+        return joinsNext && (joinsBoth || !joinsPrevious) ? Join(task, vma, next!) : vma;
     }
 
     private static bool IsSameKind(Vma low, Vma high) =>
         CanMerge(low, high.Flags, new Backing(high.File, high.Cache, high.PageOffset, high.Name, high.Observer))
         && FollowsOn(low, high.PageOffset);
 
+    /// <summary>Extends a VMA over another one behind it, which goes; the first takes over where its pages are looked for (dup_anon_vma).</summary>
     private Vma Join(Task? task, Vma low, Vma high)
     {
-        ulong end = high.End;
-        Vmas.Remove(high);
-        UnlinkFromFile(task, high);
-        low.HasAnon |= high.HasAnon;
-        Resize(task, low, low.Start, end, low.PageOffset);
+        using (new RmapScope(task, low, high))
+        {
+            ulong end = high.End;
+            Vmas.Remove(high);
+            high.Cache?.Mappings.Remove(high);
+            if (low.AnonVma is null && high.AnonVma is not null)
+            {
+                low.AnonVma = high.AnonVma;
+                CloneChains(low, high);
+            }
+            UnlinkChains(high);
+            Vmas.Resize(low, low.Start, end);
+        }
         Close(high);
         return low;
     }
@@ -101,12 +108,16 @@ public sealed partial class Mm
             Cache = vma.Cache,
             Name = vma.Name,
             Observer = vma.Observer,
-            HasAnon = vma.HasAnon,
+            AnonVma = vma.AnonVma,
         };
-        Resize(task, vma, vma.Start, address, vma.PageOffset);
-        Vmas.Insert(upper);
+        using (new RmapScope(task, vma))
+        {
+            CloneChains(upper, vma);
+            Vmas.Resize(vma, vma.Start, address);
+            Vmas.Insert(upper);
+            upper.Cache?.Mappings.Add(upper);
+        }
         Open(upper);
-        LinkToFile(task, upper);
         return upper;
     }
 
@@ -118,13 +129,14 @@ public sealed partial class Mm
         return Vmas.Find(end) is not { } last || last.Start >= end || Split(task, last, end) is not null;
     }
 
-    /// <summary>Moves a VMA's bounds. Truncation looks at them under the file's lock, so they change under it too.</summary>
+    /// <summary>Moves a VMA's bounds. Reverse maps look at them under their locks, so they change under those.</summary>
     private void Resize(Task? task, Vma vma, ulong start, ulong end, ulong pageOffset)
     {
-        vma.Cache?.MappingsLock.LockWrite(task);
-        vma.PageOffset = pageOffset;
-        Vmas.Resize(vma, start, end);
-        vma.Cache?.MappingsLock.UnlockWrite();
+        using (new RmapScope(task, vma))
+        {
+            vma.PageOffset = pageOffset;
+            Vmas.Resize(vma, start, end);
+        }
     }
 
     private static void LinkToFile(Task? task, Vma vma)
@@ -135,8 +147,10 @@ public sealed partial class Mm
             cache.Mappings.Add(vma);
     }
 
-    private static void UnlinkFromFile(Task? task, Vma vma)
+    /// <summary>No reverse map leads to the VMA from now on; its tables may go.</summary>
+    private void UnlinkRmap(Task? task, Vma vma)
     {
+        UnlinkAnonVmas(task, vma);
         if (vma.Cache is not { } cache)
             return;
         using (cache.MappingsLock.EnterWrite(task))

@@ -41,19 +41,46 @@ public sealed unsafe partial class Mm
     {
         if (PageTables.Clear(entry, out ulong old) == FlushOwed.Page)
             gather.AddRange(address, address + Pfn.Size);
-        if (!PageTables.IsMapped(old))
-            return false;
+        if (SwapEntry.TryDecode(old, out SwapEntry swap))
+            return ZapSwapEntry(gather, swap);
         Pfn frame = PageTables.FrameOf(old);
-        if (frame == Pages.Zero)
+        if (!PageTables.IsMapped(old) || frame == Pages.Zero)
             return false;
-        ref Page page = ref Pages[frame];
         if ((old & (ulong)Pte.Dirty) != 0 && vma.IsShared)
-            PageAllocator.SetFlags(ref page, PageFlags.Dirty);
-        CountResident(page.Flags, -1);
-        Interlocked.Decrement(ref page.MapCount);
-        if ((page.Flags & (PageFlags.Head | PageFlags.Tail)) != 0)
-            _system.HugePages.NotePartialUnmap(frame);
+            PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
+        Unmap(frame);
         return gather.AddFrame(frame);
+    }
+
+    /// <summary>zap_nonpresent_ptes.</summary>
+    private bool ZapSwapEntry(MmuGather gather, SwapEntry swap)
+    {
+        if (swap.Kind == SwapKind.Swap)
+        {
+            SwapPages--;
+            _system.Swap.Free(swap.Offset);
+        }
+        else if (swap.IsMigration)
+        {
+            // Whoever moves the page holds it; this mapping of it was uncounted when the entry was made.
+            CountResident(Pages[swap.Frame].Flags, -1);
+        }
+        else if (swap.HasFrame)
+        {
+            Unmap(swap.Frame);
+            return gather.AddFrame(swap.Frame);
+        }
+        return false;
+    }
+
+    /// <summary>Whether an entry stands for a page of the file itself rather than for a private copy (should_zap_folio).</summary>
+    private bool IsCachePage(ulong entry)
+    {
+        Pfn frame =
+            PageTables.IsMapped(entry) ? PageTables.FrameOf(entry)
+            : SwapEntry.TryDecode(entry, out SwapEntry swap) && swap.HasFrame ? swap.Frame
+            : default;
+        return frame != default && (Pages[frame].Flags & PageFlags.Cache) != 0;
     }
 
     /// <summary>Zaps [start, end) with a gather of its own (zap_page_range_single). The mmap lock is held, for reading at least.</summary>
@@ -104,7 +131,7 @@ public sealed unsafe partial class Mm
                 {
                     FlushTlbBatchedPending(task);
                     ulong entry = entries[i];
-                    if (PageTables.IsMapped(entry) && (Pages[PageTables.FrameOf(entry)].Flags & PageFlags.Cache) != 0)
+                    if (IsCachePage(entry))
                         full = ZapEntry(gather, vma, entries + i, start + ((ulong)i << Pfn.Shift));
                 }
                 if (full)

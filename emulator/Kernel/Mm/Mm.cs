@@ -89,6 +89,8 @@ public sealed partial class Mm
     public long AnonPages { get; private set; }
     public long FilePages { get; private set; }
     public long ShmemPages { get; private set; }
+    /// <summary>Entries that name a slot of the swap area.</summary>
+    public long SwapPages { get; private set; }
     public long ResidentPages => AnonPages + FilePages + ShmemPages;
     public long PeakResidentPages { get; private set; }
 
@@ -162,7 +164,7 @@ public sealed partial class Mm
         foreach (Vma vma in closed)
         {
             Vmas.Remove(vma);
-            UnlinkFromFile(task, vma);
+            UnlinkRmap(task, vma);
         }
         Tables.FreeTables(gather, 0, Layout.TaskSize, 0, Layout.TaskSize + 0x1000);
         gather.Finish();

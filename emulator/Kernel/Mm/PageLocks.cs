@@ -55,8 +55,13 @@ internal sealed class PageLocks
     /// <param name="frame">The page that the entry names.</param>
     /// <param name="entry">In a table that the caller's mmap lock keeps.</param>
     /// <param name="value">What the entry was.</param>
-    public unsafe void WaitForEntry(Task task, Pfn frame, ulong* entry, ulong value) =>
-        Queue(frame).Wait(task, (Entry: (nint)entry, value), static s => Volatile.Read(ref *(ulong*)s.Entry) != s.value, interruptible: false);
+    public unsafe void WaitForEntry(Task? task, Pfn frame, ulong* entry, ulong value)
+    {
+        if (task is null)
+            SpinWait.SpinUntil(() => Volatile.Read(ref *entry) != value);
+        else
+            Queue(frame).Wait(task, (Entry: (nint)entry, value), static s => Volatile.Read(ref *(ulong*)s.Entry) != s.value, interruptible: false);
+    }
 
     private ref uint Word(Pfn frame) => ref Unsafe.As<PageFlags, uint>(ref _pages[frame].Flags);
 

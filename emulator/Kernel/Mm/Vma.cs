@@ -42,13 +42,13 @@ public sealed class Vma
     internal IMappingObserver? Observer { get; set; }
 
     /// <summary>Whether a private page was ever given to it: anonymous VMAs that have none merge whatever their offset.</summary>
-    internal bool HasAnon { get; set; }
+    internal bool HasAnon => AnonVma is not null;
 
     /// <summary>What new private pages name as their owner; null until the first one.</summary>
     internal AnonVma? AnonVma { get; set; }
 
     /// <summary>The newest of the VMA's memberships in <see cref="AnonVma"/>s, from which <see cref="AnonVmaChain.Older"/> leads on.</summary>
-    internal AnonVmaChain? AnonVmaChains;
+    internal AnonVmaChain? AnonVmaChains { get; set; }
 
     public ulong Length => End - Start;
 
@@ -88,20 +88,23 @@ internal interface IMappingObserver
     void Closed(Vma vma);
 }
 
-/// <summary>The VMAs that map one file, in no particular order but the same in every run: a doubly linked list.</summary>
+/// <summary>The VMAs that map one file: a doubly linked list, in which copies made by fork come after their originals (see <see cref="AnonVma.First"/>).</summary>
 internal sealed class VmaList
 {
+    private Vma? _last;
+
     public Vma? First { get; private set; }
 
     public bool IsEmpty => First is null;
 
     public void Add(Vma vma)
     {
-        vma.NextInMapping = First;
-        vma.PreviousInMapping = null;
-        if (First is not null)
-            First.PreviousInMapping = vma;
-        First = vma;
+        vma.PreviousInMapping = _last;
+        if (_last is null)
+            First = vma;
+        else
+            _last.NextInMapping = vma;
+        _last = vma;
         vma.InMapping = true;
     }
 
@@ -113,7 +116,9 @@ internal sealed class VmaList
             First = vma.NextInMapping;
         else
             vma.PreviousInMapping.NextInMapping = vma.NextInMapping;
-        if (vma.NextInMapping is not null)
+        if (vma.NextInMapping is null)
+            _last = vma.PreviousInMapping;
+        else
             vma.NextInMapping.PreviousInMapping = vma.PreviousInMapping;
         vma.NextInMapping = vma.PreviousInMapping = null;
         vma.InMapping = false;

@@ -130,8 +130,8 @@ internal static class MemorySyscalls
                 return done;
             int part = (int)Math.Min(Math.Min(local[l].Length, remote[r].Length), (ulong)buffer.Length);
             Span<byte> bytes = buffer.AsSpan(0, part);
-            int from = write ? task.CopyFromUserPartial(local[l].Base, bytes) : mm.ReadMemory(task, remote[r].Base, bytes);
-            int to = write ? mm.WriteMemory(task, remote[r].Base, bytes[..from]) : task.CopyToUserPartial(local[l].Base, bytes[..from]);
+            int from = write ? task.CopyFromUserPartial(local[l].Base, bytes) : mm.ReadPinned(task, remote[r].Base, bytes);
+            int to = write ? mm.WritePinned(task, remote[r].Base, bytes[..from]) : task.CopyToUserPartial(local[l].Base, bytes[..from]);
             done += to;
             if (to < part)
                 return done > 0 ? done : -Errno.EFAULT;

@@ -1,4 +1,6 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -35,6 +37,7 @@ public sealed unsafe partial class Mm
         ulong start = address & ~HugeMask;
         if (!_system.HugePages.Allows(vma) || !HugePages.Fits(vma, address))
             return false;
+        PrepareAnonVma(task, vma);
         if (!Pages.TryAllocate(PageAllocator.HugeOrder, PageFlags.Anon, zero: true, out Pfn head))
         {
             _system.Events.Count(VmEvent.ThpFaultFallback);
@@ -52,9 +55,9 @@ public sealed unsafe partial class Mm
             if (leaf is not null && *leaf == 0)
             {
                 Tables.Deposit(table);
+                SetAnonOwner(head, vma, start);
                 MapLeaf(head);
                 PageTables.Set(leaf, head.Address | (ulong)(LeafBits(vma) | WriteBits(vma)));
-                vma.HasAnon = true;
                 installed = true;
             }
         }
@@ -73,9 +76,10 @@ public sealed unsafe partial class Mm
     /// A fault where a leaf is. A write to one that is not writable takes the page over if nobody else has it; otherwise the leaf is split and
     /// only the page written is copied (do_huge_pmd_wp_page). False: there is no leaf any more.
     /// </summary>
-    private bool FaultLeaf(Task? task, Vma vma, ulong address, ulong* leaf, bool write)
+    private bool FaultLeaf(Task? task, Vma vma, ulong address, ulong* leaf, FaultFlags flags)
     {
         FaultKind kind = FaultKind.Spurious;
+        bool unshare = (flags & FaultFlags.Unshare) != 0, write = unshare || (flags & FaultFlags.Write) != 0;
         using (PageTableLock.Enter(task))
         {
             ulong value = *leaf;
@@ -83,9 +87,9 @@ public sealed unsafe partial class Mm
                 return false;
             if (write && (value & (ulong)Pte.Writable) == 0)
             {
-                if (!IsExclusive(PageTables.FrameOf(value)))
+                if (!CanReuseAnon(PageTables.FrameOf(value), vma, address & ~HugeMask, leaf: true))
                     kind = FaultKind.Copy;
-                else if (PageTables.Modify(leaf, Pte.None, WriteBits(vma) | Pte.Accessed) == FlushOwed.None)
+                else if (!unshare && PageTables.Modify(leaf, Pte.None, WriteBits(vma) | Pte.Accessed) == FlushOwed.None)
                     kind = FaultKind.Reuse;
             }
         }
@@ -97,8 +101,6 @@ public sealed unsafe partial class Mm
         _system.Faults.Count(kind);
         return true;
     }
-
-    private bool IsExclusive(Pfn head) => Volatile.Read(ref Pages[head].RefCount) == 1;
 
     /// <summary>
     /// Makes 512 entries of the leaf that maps an address, if one does (__split_huge_pmd). The huge page stays one: only this address space
@@ -123,8 +125,13 @@ public sealed unsafe partial class Mm
         if (PageTables.Clear(leaf, out ulong old) == FlushOwed.Page)
             Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, HugeShift, freedTables: false);
         Pfn head = PageTables.FrameOf(old);
+        PageFlags exclusive = Pages[head].Flags & PageFlags.AnonExclusive;
         for (ulong i = 0; i < PageTables.LeafPages; i++)
-            Interlocked.Increment(ref Pages[new Pfn(head.Value + i)].MapCount);
+        {
+            ref Page page = ref Pages[new Pfn(head.Value + i)];
+            Interlocked.Increment(ref page.MapCount);
+            PageAllocator.SetFlags(ref page, exclusive);
+        }
         // The leaf had one reference, each entry has one.
         Interlocked.Add(ref Pages[head].RefCount, PageTables.LeafPages - 1);
         if (Interlocked.Decrement(ref Pages.EntireMapCount(head)) == 0)
@@ -170,14 +177,23 @@ public sealed unsafe partial class Mm
         copied = false;
         if (!child.Tables.TryAllocateTable(out Pfn table))
             return false;
-        using (PageTableLock.Enter(task))
+        using (child.PageTableLock.Enter(task))
+        using (PageTableLock.Enter(task, LockClass.Nested))
         {
             ulong* target = child.Tables.FindOrCreateHuge(address);
             if (target is not null && PageTables.IsLeaf(*leaf))
             {
+                Pfn head = PageTables.FrameOf(*leaf);
+                if (!TryShareAnon(head))
+                {
+                    // Pinned: single pages are copied now, those that are pinned and no others.
+                    Pages.Put(table);
+                    SplitLeaf(task, leaf, address & ~HugeMask);
+                    return true;
+                }
                 PageTables.Modify(leaf, Pte.Writable, Pte.None);
                 ulong value = Volatile.Read(ref *leaf);
-                Pages.Get(PageTables.FrameOf(value));
+                Pages.Get(head);
                 child.Tables.Deposit(table);
                 child.MapLeaf(PageTables.FrameOf(value));
                 PageTables.Set(target, value & ~(ulong)Pte.Accessed);
