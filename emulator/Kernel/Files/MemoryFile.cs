@@ -60,13 +60,11 @@ internal sealed class MemoryFile(TmpFile inode, int flags) : OpenFile(flags)
         ulong page = (ulong)offset >> 12;
         if (data)
         {
-            if (!inode.Cache.TryFindPage(page, out ulong at) || (at << 12) >= (ulong)size)
+            if (!inode.Cache.TryFindData(page, out ulong at) || (at << 12) >= (ulong)size)
                 return -Errno.ENXIO;
             return Math.Max(offset, (long)(at << 12));
         }
-        ulong hole = page;
-        while ((hole << 12) < (ulong)size && inode.Cache.Contains(hole))
-            hole++;
+        ulong hole = inode.Cache.FindHole(page, ((ulong)size + 0xFFF) >> 12);
         return Math.Clamp((long)(hole << 12), offset, size);
     }
 
@@ -85,7 +83,7 @@ internal sealed class MemoryFile(TmpFile inode, int flags) : OpenFile(flags)
             long r = mode switch
             {
                 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE => inode.Cache.PunchHole(task, (ulong)offset, (ulong)length),
-                0 or FALLOC_FL_KEEP_SIZE => inode.Cache.Allocate((ulong)offset, (ulong)length, keepSize: mode != 0),
+                0 or FALLOC_FL_KEEP_SIZE => inode.Cache.Allocate(task, (ulong)offset, (ulong)length, keepSize: mode != 0),
                 _ => -Errno.EOPNOTSUPP,
             };
             if (r == 0)

@@ -13,6 +13,7 @@ public sealed class TmpFs : Filesystem
         : base(machine, minor)
     {
         _typeName = typeName;
+        Quota = new ShmemQuota((long)machine.Memory.FrameCount / 2);
         var root = new TmpDirectory(this, S_IFDIR | rootMode, uid, gid);
         Root = new Dentry(this, null, "", root);
     }
@@ -20,6 +21,12 @@ public sealed class TmpFs : Filesystem
     public override string TypeName => _typeName;
 
     public override ulong Magic => 0x0102_1994;
+
+    /// <summary>Half of the machine's memory may be files (shmem_default_max_blocks).</summary>
+    internal ShmemQuota Quota { get; }
+
+    /// <summary>False for the kernel's own instance, whose files (memfds) no mount limits.</summary>
+    internal bool IsMounted { get; init; } = true;
 
     /// <summary>Guards every name of this file system: a leaf lock, held for a few dictionary operations.</summary>
     internal Lock Tree { get; } = new();
@@ -30,8 +37,8 @@ public sealed class TmpFs : Filesystem
         statistics = new FilesystemStatistics
         {
             BlockSize = 4096,
-            Blocks = Machine.Memory.FrameCount / 2,
-            FreeBlocks = Math.Min((ulong)pages.FreeFrames, Machine.Memory.FrameCount / 2),
+            Blocks = (ulong)Quota.MaxPages,
+            FreeBlocks = (ulong)Math.Min(pages.FreeFrames, Quota.MaxPages - Quota.UsedPages),
             Files = 1 << 20,
             FreeFiles = 1 << 19,
         };
@@ -40,7 +47,7 @@ public sealed class TmpFs : Filesystem
 
     /// <summary>A nameless file in memory, as memfd_create and O_TMPFILE make.</summary>
     internal TmpFile NewFile(uint mode, uint uid, uint gid, Seals seals = Seals.Seal) =>
-        new(this, S_IFREG | (mode & S_IALLUGO), uid, gid, new ShmemPageCache(Machine.Pages, seals));
+        new(this, S_IFREG | (mode & S_IALLUGO), uid, gid, new ShmemPageCache(Machine.Pages, seals, IsMounted ? Quota : null));
 
     /// <summary>Adds a name from the machine's side, for trees that are made at start.</summary>
     internal Dentry AddEntry(Dentry directory, string name, Inode inode)
@@ -75,6 +82,13 @@ internal sealed class TmpFile(TmpFs fs, uint mode, uint uid, uint gid, ShmemPage
     public override long Size => (long)Cache.Size;
 
     protected override long Blocks => Cache.ResidentPages * 8;
+
+    public override long SetAttributes(Task task, Dentry self, in AttributeChange change)
+    {
+        const uint executable = 0x49;
+        bool changesExecution = change.Mode is { } mode && ((mode ^ Mode) & executable) != 0;
+        return changesExecution && (Cache.Seals & Seals.Exec) != 0 ? -Errno.EPERM : base.SetAttributes(task, self, change);
+    }
 
     protected override long Resize(Task task, long size) => Cache.Truncate(task, (ulong)size);
 

@@ -15,7 +15,7 @@ public sealed partial class Vfs
         Pipes = new AnonymousFilesystem(machine, NextMinor(), "pipefs", 0x5049_5045);
         Sockets = new AnonymousFilesystem(machine, NextMinor(), "sockfs", 0x534F_434B);
         Anonymous = new AnonymousFilesystem(machine, NextMinor(), "anon_inodefs", 0x0904_1934);
-        Memfds = new TmpFs(machine, NextMinor(), S_IRWXUGO, 0, 0);
+        Memfds = new TmpFs(machine, NextMinor(), S_IRWXUGO, 0, 0) { IsMounted = false };
         Terminal = new HostTerminal(machine);
         try
         {

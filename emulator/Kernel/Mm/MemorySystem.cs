@@ -14,7 +14,6 @@ public sealed class MemorySystem : IDisposable
     public MemorySystem(Platform platform, ulong swapBytes = 0)
     {
         Pages = new PageAllocator(platform.Memory);
-        PageLocks = new PageLocks(Pages);
         Swap = new SwapArea(Pages, swapBytes);
         HugePages = new HugePages(Pages, Events);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
@@ -35,7 +34,7 @@ public sealed class MemorySystem : IDisposable
 
     internal Vdso Vdso { get; }
 
-    internal PageLocks PageLocks { get; }
+    internal PageLocks PageLocks => Pages.Locks;
 
     internal Rmap Rmap { get; }
 
@@ -48,6 +47,9 @@ public sealed class MemorySystem : IDisposable
 
     /// <summary>The counters of /proc/vmstat.</summary>
     public VmEvents Events { get; } = new();
+
+    /// <summary>vm.memfd_noexec: whether memfds may be executable.</summary>
+    public int MemfdNoExec { get; set; }
 
     /// <summary>Transparent huge pages.</summary>
     public HugePages HugePages { get; }

@@ -196,6 +196,8 @@ public sealed unsafe partial class Mm
         {
             if (index >= (cache.Size + 0xFFF) >> 12)
                 return FaultOutcome.BusError;
+            if (task is not null && cache.WaitForPunch(task, index))
+                return FaultOutcome.Done;
             if (!cache.TryGetPage(index, create: true, out Pfn page))
                 return Pages.FreeFrames <= 0 ? FaultOutcome.OutOfMemory : FaultOutcome.BusError;
             Pfn frame = page;
@@ -212,11 +214,18 @@ public sealed unsafe partial class Mm
             if (write && !copy)
                 cache.MarkDirty(page);
 
-            bool installed = false, held, noTable = false;
-            using (PageTableLock.Enter(task))
+            bool installed = false, noTable = false;
+            _system.PageLocks.Lock(task, page);
+            bool held = cache.Holds(page, index);
+            if (held && index >= (cache.Size + 0xFFF) >> 12)
             {
-                held = cache.Holds(page, index);
-                if (held)
+                // Truncation has passed by already: the page that this fault brought in is for nobody.
+                cache.RemoveLocked(task, page, index);
+                held = false;
+            }
+            if (held)
+            {
+                using (PageTableLock.Enter(task))
                 {
                     ulong* entry = Tables.FindOrCreate(address);
                     noTable = entry is null;
@@ -233,6 +242,7 @@ public sealed unsafe partial class Mm
                     }
                 }
             }
+            _system.PageLocks.Unlock(page);
             if (copy)
                 Pages.Put(page);
             if (!installed)
@@ -258,13 +268,19 @@ public sealed unsafe partial class Mm
             ulong index = vma.IndexOf(at);
             if (index >= pages || !cache.TryGetPage(index, create: false, out Pfn frame))
                 continue;
-            if (!cache.Holds(frame, index))
+            // Whoever holds the lock is about to take the page away (next_uptodate_folio).
+            bool locked = _system.PageLocks.TryLock(frame);
+            if (locked && cache.Holds(frame, index))
+            {
+                Map(frame);
+                PageTables.Set(entry + (i - slot), frame.Address | (ulong)(bits & ~Pte.Accessed));
+            }
+            else
             {
                 Pages.Put(frame);
-                continue;
             }
-            Map(frame);
-            PageTables.Set(entry + (i - slot), frame.Address | (ulong)(bits & ~Pte.Accessed));
+            if (locked)
+                _system.PageLocks.Unlock(frame);
         }
     }
 

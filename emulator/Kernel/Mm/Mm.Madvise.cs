@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Files;
 using static Emulator.Kernel.Memory.MmanAbi;
 
 namespace Emulator.Kernel.Memory;
@@ -169,6 +170,7 @@ public sealed unsafe partial class Mm
             LockRead(task);
             Vma? vma = Vmas.FindIntersection(start, end);
             ShmemPageCache? cache = vma?.Cache as ShmemPageCache;
+            OpenFile? file = null;
             ulong from = 0, to = 0, offset = 0;
             long error = 0;
             if (vma is null)
@@ -184,6 +186,7 @@ public sealed unsafe partial class Mm
                 from = Math.Max(start, vma.Start);
                 to = Math.Min(end, vma.End);
                 offset = vma.IndexOf(from) << 12;
+                file = vma.File?.Get();
                 cache.GetUser();
             }
             UnlockRead();
@@ -191,8 +194,11 @@ public sealed unsafe partial class Mm
                 return error;
             if (from > start)
                 unmapped = -Errno.ENOMEM;
-            error = cache!.PunchHole(task, offset, to - from);
-            cache.PutUser();
+            error = file is null || task is null
+                ? cache!.PunchHole(task, offset, to - from)
+                : file.Allocate(task, FileAbi.FALLOC_FL_PUNCH_HOLE | FileAbi.FALLOC_FL_KEEP_SIZE, (long)offset, (long)(to - from));
+            file?.Put();
+            cache!.PutUser();
             if (error < 0)
                 return error;
             start = to;

@@ -97,7 +97,13 @@ public sealed partial class Mm
         if ((flags & MAP_NORESERVE) != 0)
             vmFlags |= VmFlags.NoReserve;
 
+        // Sealing against writing and a new writable mapping exclude each other.
+        bool writesFile = cache is not null && (vmFlags & (VmFlags.Shared | VmFlags.MayWrite)) == (VmFlags.Shared | VmFlags.MayWrite);
+        if (writesFile && !cache!.TryMapWritable())
+            return -Errno.EPERM;
         long mapped = MapRegion(task, address, length, vmFlags, new Backing(file, cache, pageOffset));
+        if (writesFile)
+            cache!.CountWritableMapping(-1);
         populate = mapped >= 0
             && ((vmFlags & VmFlags.Locked) != 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE);
         return mapped;

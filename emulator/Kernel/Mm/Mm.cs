@@ -13,7 +13,7 @@ namespace Emulator.Kernel.Memory;
 /// negative errno, and those of Linux in Linux's order.
 /// </summary>
 /// <remarks>
-/// Locks, outermost first: <see cref="MmapLock"/> (VMAs; faults read, changes write), <see cref="PageCache.MappingsLock"/>,
+/// Locks, outermost first: <see cref="MmapLock"/> (VMAs; faults read, changes write), the page's, <see cref="PageCache.MappingsLock"/>,
 /// <see cref="PageTableLock"/> (entries). User memory must not be touched while the mmap lock is held: the fault would take it again.
 /// </remarks>
 public sealed partial class Mm

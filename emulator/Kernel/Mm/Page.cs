@@ -41,6 +41,8 @@ public enum PageFlags : uint
     LazyFree = 1 << 18,
     /// <summary>Used since reclaim last looked; it gets a second chance.</summary>
     Referenced = 1 << 19,
+    /// <summary>Allocated ahead by fallocate, and neither written nor mapped since: a hole with a frame (not PG_uptodate).</summary>
+    Unused = 1 << 20,
 }
 
 /// <summary>

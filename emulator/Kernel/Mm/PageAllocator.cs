@@ -33,6 +33,7 @@ public sealed unsafe class PageAllocator : IDisposable
     public PageAllocator(PhysicalMemory memory)
     {
         _memory = memory;
+        Locks = new PageLocks(this);
         _pages = (Page*)HostMemory.Reserve(memory.FrameCount * (ulong)sizeof(Page));
         _top = memory.FrameCount;
         Array.Fill(_freeLists, NoFrame);
@@ -46,6 +47,9 @@ public sealed unsafe class PageAllocator : IDisposable
 
     /// <summary>Who records what frames are used for, or null.</summary>
     internal Checker.FrameHistory? History { get; set; }
+
+    /// <summary>The locks of pages; of a 2 MiB page the head has it.</summary>
+    internal PageLocks Locks { get; }
 
     /// <summary>The shared page of zeroes that read faults of untouched anonymous memory map.</summary>
     public Pfn Zero { get; }

@@ -9,9 +9,8 @@ namespace Emulator.Kernel.Memory;
 /// page holds when it is first needed is the derived class's business. Offsets and sizes are in bytes, indices in pages.
 /// </summary>
 /// <remarks>
-/// Truncation against a fault (mm/truncate.c:truncate_pagecache): the fault takes a page from here and maps it under the page-table lock
-/// only if the page still belongs to this cache; truncation first takes the page out, then unmaps under that same lock. Whoever comes
-/// second sees what the first did. Required: no mapping of a page that has left the cache remains.
+/// Truncation against a fault (mm/truncate.c): both lock the page. The fault maps it only if it still belongs to this cache; truncation
+/// takes it out of the mappings and then out of the cache. Required: no mapping of a page that has left the cache remains.
 /// </remarks>
 public abstract unsafe class PageCache
 {
@@ -55,13 +54,52 @@ public abstract unsafe class PageCache
     /// <summary>Mappings of this file by every address space (Linux's <c>i_mmap</c>), for truncation and reverse mapping.</summary>
     internal VmaList Mappings { get; } = new();
 
-    /// <summary>Guards <see cref="Mappings"/>; taken before page-table locks (Linux's <c>i_mmap_rwsem</c>). It sleeps, since notifiers are called under it.</summary>
+    /// <summary>
+    /// Guards <see cref="Mappings"/> and the bounds of its VMAs; taken after page locks and before page-table locks (Linux's
+    /// <c>i_mmap_rwsem</c>). Notifiers are called under it, so it may be slept under.
+    /// </summary>
     internal RwSemaphore MappingsLock { get; } = new(LockClass.MappingsLock);
 
     /// <summary>Shared mappings that may write, as <c>F_SEAL_WRITE</c> needs to know (Linux's <c>i_mmap_writable</c>).</summary>
     public int WritableMappings => Volatile.Read(ref _writableMappings);
 
     internal void CountWritableMapping(int delta) => Interlocked.Add(ref _writableMappings, delta);
+
+    /// <summary>Counts a new mapping unless such mappings are denied (mapping_map_writable).</summary>
+    internal bool TryMapWritable()
+    {
+        while (true)
+        {
+            int count = Volatile.Read(ref _writableMappings);
+            if (count < 0)
+                return false;
+            if (Interlocked.CompareExchange(ref _writableMappings, count + 1, count) == count)
+                return true;
+        }
+    }
+
+    /// <summary>Denies writable mappings from now on unless there are some (mapping_deny_writable).</summary>
+    internal bool TryDenyWritable() => Interlocked.CompareExchange(ref _writableMappings, -1, 0) == 0;
+
+    internal void AllowWritable() => Interlocked.Increment(ref _writableMappings);
+
+    /// <summary>Whether somebody besides mappings holds a page, and might write to it (memfd_wait_for_pins).</summary>
+    internal bool IsPinned
+    {
+        get
+        {
+            lock (_lock)
+            {
+                for (ulong at = 0; _index.TryGetNext(at, out at, out Pfn frame); at++)
+                {
+                    ref Page page = ref Pages[frame];
+                    if (Volatile.Read(ref page.RefCount) - Volatile.Read(ref page.MapCount) > 1)
+                        return true;
+                }
+            }
+            return false;
+        }
+    }
 
     /// <summary>Whether a mapping with these flags is allowed; may take permissions away. 0 or a negative errno.</summary>
     internal virtual long CheckMapping(ref VmFlags flags) => 0;
@@ -92,6 +130,8 @@ public abstract unsafe class PageCache
             if (_index.TryGet(index, out frame))
             {
                 Pages.Get(frame);
+                if (create)
+                    MarkUsed(frame);
                 return true;
             }
         }
@@ -100,10 +140,17 @@ public abstract unsafe class PageCache
 
     private bool Create(ulong index, bool zero, out Pfn frame)
     {
-        if (!Pages.TryAllocate(FrameFlags, zero: !NeedsFill || zero, out frame))
+        frame = default;
+        if (!TryCharge())
             return false;
+        if (!Pages.TryAllocate(FrameFlags, zero: !NeedsFill || zero, out frame))
+        {
+            Uncharge();
+            return false;
+        }
         if (NeedsFill && !zero && !Fill(index, new Span<byte>(Pages.Memory.Pointer(frame), 4096)))
         {
+            Uncharge();
             Pages.Put(frame);
             return false;
         }
@@ -121,9 +168,37 @@ public abstract unsafe class PageCache
             }
             Pages.Get(existing);
         }
+        Uncharge();
         Pages.Put(frame);
         frame = existing;
         return true;
+    }
+
+    private void MarkUsed(Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        if ((page.Flags & PageFlags.Unused) != 0)
+            PageAllocator.ClearFlags(ref page, PageFlags.Unused);
+    }
+
+    /// <summary>Brings a page in ahead of its use; 0, -ENOSPC or -ENOMEM.</summary>
+    private protected long TryPreallocate(ulong index)
+    {
+        // A page that an earlier call has allocated counts as used from the second one on (shmem_get_folio with SGP_FALLOC).
+        if (TryGetPage(index, create: false, out Pfn frame))
+        {
+            MarkUsed(frame);
+            Pages.Put(frame);
+            return 0;
+        }
+        if (!TryCharge())
+            return -Errno.ENOSPC;
+        Uncharge();
+        if (!Create(index, zero: true, out frame))
+            return -Errno.ENOMEM;
+        PageAllocator.SetFlags(ref Pages[frame], PageFlags.Unused);
+        Pages.Put(frame);
+        return 0;
     }
 
     /// <summary>Whether new pages have contents from elsewhere; false: they are zeroes.</summary>
@@ -180,6 +255,7 @@ public abstract unsafe class PageCache
                 break;
             Pages.Memory.BeforeWrite(frame);
             part.CopyTo(new Span<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length));
+            MarkUsed(frame);
             MarkDirty(frame);
             PageAllocator.MarkAccessed(ref Pages[frame]);
             Pages.Put(frame);
@@ -194,7 +270,7 @@ public abstract unsafe class PageCache
         || (Pages.FreeFrames > Pages.ReserveFrames
             && Create(offset >> 12, zero: length == 4096 || (offset & ~0xFFFUL) >= Size, out frame));
 
-    private void GrowTo(ulong size)
+    private protected void GrowTo(ulong size)
     {
         lock (_lock)
         {
@@ -224,30 +300,53 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>
-    /// Takes the pages [first, last] out of the cache and out of every mapping. Truncation takes the copies of private mappings too, a
+    /// Takes the pages [first, last] out of every mapping and out of the cache. Truncation takes the copies of private mappings too, a
     /// hole does not (unmap_mapping_range, even_cows).
     /// </summary>
-    protected void RemovePages(Task? task, ulong first, ulong last, bool evenCopies)
+    private protected void RemovePages(Task? task, ulong first, ulong last, bool evenCopies)
     {
-        List<Pfn>? removed = null;
-        lock (_lock)
-        {
-            for (ulong at = first; _index.TryGetNext(at, out ulong index, out Pfn frame) && index <= last; at = index + 1)
-            {
-                _index.Remove(index, out _);
-                Volatile.Write(ref Pages[frame].Owner, 0);
-                (removed ??= []).Add(frame);
-            }
-        }
         UnmapMappingRange(task, first, last, evenCopies);
-        if (removed is null)
-            return;
-        foreach (Pfn frame in removed)
+        RemoveCached(task, first, last);
+        // A fault that took a private copy after the first look has it unmapped now (truncate_pagecache).
+        if (evenCopies)
+            UnmapMappingRange(task, first, last, evenCopies);
+    }
+
+    /// <summary>Removes the pages [first, last] one after the other, each under its lock (truncate_inode_pages_range).</summary>
+    private protected void RemoveCached(Task? task, ulong first, ulong last)
+    {
+        for (ulong at = first; TryGetNextPage(ref at, last, out Pfn frame); at++)
+        {
+            Pages.Locks.Lock(task, frame);
+            RemoveLocked(task, frame, at);
+            Pages.Locks.Unlock(frame);
             Pages.Put(frame);
+        }
+    }
+
+    /// <summary>Removes a page that the caller has locked, from mappings first if somebody has mapped it meanwhile (truncate_inode_folio).</summary>
+    internal void RemoveLocked(Task? task, Pfn frame, ulong index)
+    {
+        if (!Holds(frame, index))
+            return;
+        if (Volatile.Read(ref Pages[frame].MapCount) > 0)
+            UnmapMappingRange(task, index, index, evenCopies: false);
+        lock (_lock)
+            _index.Remove(index, out _);
+        Volatile.Write(ref Pages[frame].Owner, 0);
+        Uncharge();
+        Pages.Put(frame); // The cache's own.
+    }
+
+    /// <summary>Whether the file's quota allows another page, which is counted.</summary>
+    private protected virtual bool TryCharge() => true;
+
+    private protected virtual void Uncharge()
+    {
     }
 
     /// <summary>Zaps the pages [first, last] from all mappings (mm/memory.c:unmap_mapping_range).</summary>
-    private void UnmapMappingRange(Task? task, ulong first, ulong last, bool evenCopies)
+    private protected void UnmapMappingRange(Task? task, ulong first, ulong last, bool evenCopies)
     {
         if (Mappings.IsEmpty)
             return;
@@ -256,6 +355,21 @@ public abstract unsafe class PageCache
             for (Vma? vma = Mappings.First; vma is not null; vma = vma.NextInMapping)
                 vma.Mm.ZapFilePages(task, vma, first, last, evenCopies);
         }
+    }
+
+    /// <summary>Waits while the page is being punched out of the file; true: it was, and the access is to be tried again.</summary>
+    internal virtual bool WaitForPunch(Task task, ulong index) => false;
+
+    /// <summary>Clears what of [start, end) lies outside the whole pages [first, behind), if there are any.</summary>
+    private protected void ClearEdges(ulong start, ulong end, ulong first, ulong behind)
+    {
+        if (first > behind)
+        {
+            ClearRange(start, end);
+            return;
+        }
+        ClearRange(start, first << 12);
+        ClearRange(behind << 12, end);
     }
 
     /// <summary>Clears the bytes [start, end) of one page if it is present.</summary>
@@ -268,25 +382,50 @@ public abstract unsafe class PageCache
         Pages.Put(frame);
     }
 
-    /// <summary>The first page present at or after an index, for SEEK_DATA and SEEK_HOLE.</summary>
-    public bool TryFindPage(ulong from, out ulong index)
+    /// <summary>The first page at or after an index that holds data, for SEEK_DATA.</summary>
+    public bool TryFindData(ulong from, out ulong index)
     {
         lock (_lock)
-            return _index.TryGetNext(from, out index, out _);
+        {
+            for (index = from; _index.TryGetNext(index, out index, out Pfn frame); index++)
+            {
+                if ((Pages[frame].Flags & PageFlags.Unused) == 0)
+                    return true;
+            }
+        }
+        return false;
+    }
+
+    /// <summary>The first page in [from, end) that holds no data, for SEEK_HOLE, or the end.</summary>
+    public ulong FindHole(ulong from, ulong end)
+    {
+        lock (_lock)
+        {
+            for (; from < end && _index.TryGet(from, out Pfn frame) && (Pages[frame].Flags & PageFlags.Unused) == 0; from++)
+            {
+            }
+        }
+        return from;
+    }
+
+    /// <summary>The first page present in [index, last], with a reference for the caller.</summary>
+    private bool TryGetNextPage(ref ulong index, ulong last, out Pfn frame)
+    {
+        lock (_lock)
+        {
+            if (!_index.TryGetNext(index, out ulong found, out frame) || found > last)
+                return false;
+            index = found;
+            Pages.Get(frame);
+            return true;
+        }
     }
 
     /// <summary>Calls <paramref name="visit"/> for each page present in [first, last], with a reference held and no lock.</summary>
     protected void ForEachPage(ulong first, ulong last, Action<ulong, Pfn> visit)
     {
-        for (ulong at = first; ; at++)
+        for (ulong at = first; TryGetNextPage(ref at, last, out Pfn frame); at++)
         {
-            Pfn frame;
-            lock (_lock)
-            {
-                if (!_index.TryGetNext(at, out at, out frame) || at > last)
-                    return;
-                Pages.Get(frame);
-            }
             visit(at, frame);
             Pages.Put(frame);
         }

@@ -31,15 +31,16 @@ internal sealed class PageLocks
     /// <param name="task">The caller; null only while nobody else can hold the lock for long.</param>
     public void Lock(Task? task, Pfn frame)
     {
-        if (task is null)
-        {
-            SpinWait.SpinUntil(() => TryLock(frame));
+        task?.PreemptionPoint();
+        if (TryLock(frame))
             return;
-        }
-        task.PreemptionPoint();
-        if (!TryLock(frame))
+        if (task is null)
+            Spin(frame);
+        else
             Queue(frame).Wait(task, (this, frame), static s => s.Item1.TryLock(s.frame), interruptible: false);
     }
+
+    private void Spin(Pfn frame) => SpinWait.SpinUntil(() => TryLock(frame));
 
     /// <summary>Waits until nobody holds the lock, without taking it (folio_wait_locked).</summary>
     public void Wait(Task task, Pfn frame) => Queue(frame).Wait(task, (this, frame), static s => !s.Item1.IsLocked(s.frame), interruptible: false);

@@ -1,116 +1,156 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Memory;
 
-/// <summary>The seals of a memfd (include/uapi/linux/fcntl.h).</summary>
-[Flags]
-public enum Seals
+/// <summary>The blocks of a tmpfs mount (Linux's <c>shmem_sb_info</c>): pages its files may have altogether.</summary>
+public sealed class ShmemQuota(long maxPages)
 {
-    None = 0,
-    /// <summary>F_SEAL_SEAL: no more seals.</summary>
-    Seal = 1,
-    Shrink = 2,
-    Grow = 4,
-    Write = 8,
-    FutureWrite = 16,
-    /// <summary>F_SEAL_EXEC: the executable bits of the mode may not change.</summary>
-    Exec = 32,
+    private long _used;
+
+    public long MaxPages { get; } = maxPages;
+
+    public long UsedPages => Volatile.Read(ref _used);
+
+    internal bool TryCharge()
+    {
+        if (Interlocked.Increment(ref _used) <= MaxPages)
+            return true;
+        Interlocked.Decrement(ref _used);
+        return false;
+    }
+
+    internal void Uncharge() => Interlocked.Decrement(ref _used);
 }
 
 /// <summary>A file that lives in memory only: tmpfs, memfd, POSIX and SysV shared memory, shared anonymous mappings (mm/shmem.c).</summary>
-public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal) : PageCache(pages)
+/// <param name="pages">The machine's frames.</param>
+/// <param name="seals">A file that may not be sealed has the seal of seals.</param>
+/// <param name="quota">The mount's limit; null for files of no mount.</param>
+public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal, ShmemQuota? quota = null) : PageCache(pages), ISealable
 {
-    private const Seals AllSeals = Seals.Seal | Seals.Shrink | Seals.Grow | Seals.Write | Seals.FutureWrite | Seals.Exec;
+    private readonly WaitQueue _punchWaiters = new();
+    private readonly Mutex _punchLock = new(LockClass.ShmemPunch);
+    private readonly Sealing _sealing = new(seals);
+    private PunchedRange? _punched;
 
-    private readonly Lock _sealLock = new();
-    private Seals _seals = seals;
+    /// <summary>The pages [First, End) that a punch takes away at this moment (struct shmem_falloc).</summary>
+    private sealed record PunchedRange(ulong First, ulong End);
 
     protected override PageFlags FrameFlags => PageFlags.Cache | PageFlags.SwapBacked;
 
-    public Seals Seals => _seals;
+    public Seals Seals => _sealing.Seals;
 
-    /// <summary>Adds seals (mm/memfd.c:memfd_add_seals). The caller has checked that the descriptor is open for writing.</summary>
-    public long AddSeals(int bits)
-    {
-        if ((bits & ~(int)AllSeals) != 0)
-            return -Errno.EINVAL;
-        lock (_sealLock)
-        {
-            if ((_seals & Seals.Seal) != 0)
-                return -Errno.EPERM;
-            var added = (Seals)bits;
-            if ((added & Seals.Write) != 0 && (_seals & Seals.Write) == 0 && WritableMappings > 0)
-                return -Errno.EBUSY;
-            _seals |= added;
-            return 0;
-        }
-    }
+    /// <inheritdoc/>
+    public long AddSeals(int bits, bool executable = false) => _sealing.Add(this, bits, executable);
 
-    /// <summary>A file sealed against writing has no shared mapping that may be, or become, writable (seal_check_write).</summary>
-    internal override long CheckMapping(ref VmFlags flags)
-    {
-        if ((_seals & (Seals.Write | Seals.FutureWrite)) == 0 || (flags & VmFlags.Shared) == 0)
-            return 0;
-        if ((flags & VmFlags.Write) != 0)
-            return -Errno.EPERM;
-        flags &= ~VmFlags.MayWrite;
-        return 0;
-    }
+    internal override long CheckMapping(ref VmFlags flags) => _sealing.CheckMapping(ref flags);
+
+    private protected override bool TryCharge() => quota?.TryCharge() ?? true;
+
+    private protected override void Uncharge() => quota?.Uncharge();
 
     public override long Write(ulong offset, ReadOnlySpan<byte> buffer)
     {
-        Seals seals = _seals;
-        if ((seals & (Seals.Write | Seals.FutureWrite)) != 0)
+        Seals seals = Seals;
+        if ((seals & Seals.AnyWrite) != 0)
             return -Errno.EPERM;
         if ((seals & Seals.Grow) != 0 && offset + (ulong)buffer.Length > Size)
-            return -Errno.EPERM;
+        {
+            // Page by page: what ends inside the file is written (shmem_write_begin).
+            ulong whole = Size & ~0xFFFUL;
+            if (offset >= whole)
+                return offset + (ulong)buffer.Length <= Size ? base.Write(offset, buffer) : -Errno.EPERM;
+            buffer = buffer[..(int)(whole - offset)];
+        }
         return base.Write(offset, buffer);
     }
 
     public override long Truncate(Task? task, ulong size)
     {
-        if ((size < Size && (_seals & Seals.Shrink) != 0) || (size > Size && (_seals & Seals.Grow) != 0))
+        if ((size < Size && (Seals & Seals.Shrink) != 0) || (size > Size && (Seals & Seals.Grow) != 0))
             return -Errno.EPERM;
         return base.Truncate(task, size);
     }
 
-    /// <summary>Frees the pages of [offset, offset + length) and clears the parts of pages at its ends (FALLOC_FL_PUNCH_HOLE).</summary>
+    /// <summary>
+    /// Frees the whole pages of [offset, offset + length) and clears the parts of pages at its ends (shmem_fallocate with
+    /// FALLOC_FL_PUNCH_HOLE). Faults on those pages wait until it is done, for otherwise they could refill the hole as fast as it is dug.
+    /// </summary>
     public long PunchHole(Task? task, ulong offset, ulong length)
     {
-        if ((_seals & (Seals.Write | Seals.FutureWrite)) != 0)
+        if ((Seals & Seals.AnyWrite) != 0)
             return -Errno.EPERM;
-        ulong end = offset + length;
-        ulong firstWhole = (offset + 0xFFF) & ~0xFFFUL, lastWhole = end & ~0xFFFUL;
-        if (firstWhole > lastWhole)
+        ulong end = offset + length, first = (offset + 0xFFF) >> 12, behind = end >> 12;
+        if (task is not null)
+            _punchLock.Lock(task);
+        try
         {
-            ClearRange(offset, end);
-            return 0;
+            if (behind > first)
+            {
+                Volatile.Write(ref _punched, new PunchedRange(first, behind));
+                UnmapMappingRange(task, first, behind - 1, evenCopies: false);
+                RemoveCached(task, first, behind - 1);
+            }
+            ClearEdges(offset, end, first, behind);
         }
-        ClearRange(offset, firstWhole);
-        if (lastWhole > firstWhole)
-            RemovePages(task, firstWhole >> 12, (lastWhole >> 12) - 1, evenCopies: false);
-        ClearRange(lastWhole, end);
+        finally
+        {
+            Volatile.Write(ref _punched, null);
+            _punchWaiters.WakeAll();
+            if (task is not null)
+                _punchLock.Unlock();
+        }
         return 0;
     }
 
+    /// <summary>shmem_fault: an access to a page that is being punched waits and is then made again, against the emptied file.</summary>
+    internal override bool WaitForPunch(Task task, ulong index)
+    {
+        if (Volatile.Read(ref _punched) is not { } range || index < range.First || index >= range.End)
+            return false;
+        _punchWaiters.Wait(task, (this, range), static s => !ReferenceEquals(Volatile.Read(ref s.Item1._punched), s.range), interruptible: false);
+        return true;
+    }
+
     /// <summary>Populates [offset, offset + length), growing the file unless <paramref name="keepSize"/> (shmem_fallocate).</summary>
-    public long Allocate(ulong offset, ulong length, bool keepSize)
+    public long Allocate(Task? task, ulong offset, ulong length, bool keepSize)
     {
         ulong end = offset + length;
         if (end > MaxSize)
             return -Errno.EFBIG;
-        if (!keepSize && end > Size && (_seals & Seals.Grow) != 0)
+        if (end > Size && (Seals & Seals.Grow) != 0)
             return -Errno.EPERM;
-        if ((length >> 12) > (ulong)Math.Max(0, Pages.FreeFrames - Pages.ReserveFrames))
+        ulong first = offset >> 12, behind = (end + 0xFFF) >> 12;
+        if ((quota is not null && behind - first > (ulong)quota.MaxPages)
+            || behind - first > (ulong)Math.Max(0, Pages.FreeFrames - Pages.ReserveFrames) + (ulong)ResidentPages)
             return -Errno.ENOSPC;
-        for (ulong index = offset >> 12; index < (end + 0xFFF) >> 12; index++)
+        for (ulong index = first; index < behind; index++)
         {
-            if (!TryGetPage(index, create: true, out var frame))
-                return -Errno.ENOSPC;
+            long error = task is { SignalPending: true } ? -Errno.EINTR : TryPreallocate(index);
+            if (error == 0)
+                continue;
+            RemoveUnused(task, first, index);
+            return error;
+        }
+        if (!keepSize)
+            GrowTo(end);
+        return 0;
+    }
+
+    /// <summary>What a fallocate that failed has added goes again; what was there before, or was used meanwhile, stays.</summary>
+    private void RemoveUnused(Task? task, ulong first, ulong behind)
+    {
+        for (ulong index = first; index < behind; index++)
+        {
+            if (!TryGetPage(index, create: false, out Pfn frame))
+                continue;
+            Pages.Locks.Lock(task, frame);
+            if ((Pages[frame].Flags & PageFlags.Unused) != 0)
+                RemoveLocked(task, frame, index);
+            Pages.Locks.Unlock(frame);
             Pages.Put(frame);
         }
-        if (!keepSize && end > Size)
-            Size = end;
-        return 0;
     }
 }

@@ -141,11 +141,9 @@ internal static class DescriptorSyscalls
             case F_GETPIPE_SZ:
                 return file is PipeFile q ? q.Pipe.Capacity : -Errno.EBADF;
             case F_ADD_SEALS:
-                if (file.Mapping is not ShmemPageCache sealable)
-                    return -Errno.EINVAL;
-                return CanWrite(file.Flags) ? sealable.AddSeals((int)a.A2) : -Errno.EPERM;
+                return AddSeals(t, file, (int)a.A2);
             case F_GET_SEALS:
-                return file.Mapping is ShmemPageCache s ? (int)s.Seals : -Errno.EINVAL;
+                return file.Mapping is ISealable s ? (int)s.Seals : -Errno.EINVAL;
             default:
                 return -Errno.EINVAL;
         }
@@ -289,6 +287,19 @@ internal static class DescriptorSyscalls
         }
     }
 
+    private static long AddSeals(Task t, OpenFile file, int seals)
+    {
+        if (!CanWrite(file.Flags))
+            return -Errno.EPERM;
+        if (file.Mapping is not ISealable sealable || file.Inode is not { } inode)
+            return -Errno.EINVAL;
+        using (inode.WriteLock.Enter(t))
+        {
+            long error = file.GetAttributes(out InodeAttributes attributes);
+            return error < 0 ? error : sealable.AddSeals(seals, executable: (attributes.Mode & 0x49) != 0);
+        }
+    }
+
     private static long Fsync(Task t, in SyscallArgs a)
     {
         using FileReference reference = t.Files.GetForIo((int)a.A0);
@@ -359,6 +370,12 @@ internal static class DescriptorSyscalls
             return -Errno.EOPNOTSUPP;
         if ((flags & (MFD_NOEXEC_SEAL | MFD_EXEC)) == (MFD_NOEXEC_SEAL | MFD_EXEC))
             return -Errno.EINVAL;
+        // vm.memfd_noexec: 1 makes files not executable unless asked, 2 always (check_sysctl_memfd_noexec).
+        int noExecScope = t.Machine.MemorySystem.MemfdNoExec;
+        if ((flags & (MFD_NOEXEC_SEAL | MFD_EXEC)) == 0)
+            flags |= noExecScope >= 1 ? MFD_NOEXEC_SEAL : MFD_EXEC;
+        if ((flags & MFD_NOEXEC_SEAL) == 0 && noExecScope >= 2)
+            return -Errno.EACCES;
         int r = t.ReadString(a.A0, MaxName + 1, out byte[] name);
         if (r < 0)
             return r == -Errno.ENAMETOOLONG ? -Errno.EINVAL : r;
