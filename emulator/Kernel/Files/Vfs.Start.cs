@@ -50,7 +50,7 @@ public sealed partial class Vfs : IDisposable
     /// <summary>The place of a host program that no grant covers: it has no name, but can be opened again.</summary>
     internal Path ProgramPath(string hostPath)
     {
-        string full = System.IO.Path.GetFullPath(hostPath);
+        string full = HostCalls.RealPath(hostPath);
         return Anonymous.Add(new HostProgramInode(Machine, full), Bytes(full));
     }
 

@@ -41,7 +41,7 @@ public sealed class HostProgramFile : OpenFile
             var cache = new HostPageCache(pages, handle);
             if (at.Dentry?.Inode is HostProgramInode inode)
                 inode.Cache = cache;
-            return new HostProgramFile(cache, RealPath(handle, path)) { Path = at };
+            return new HostProgramFile(cache, HostCalls.RealPath(path)) { Path = at };
         }
         catch (UnauthorizedAccessException)
         {
@@ -62,10 +62,6 @@ public sealed class HostProgramFile : OpenFile
     /// <summary>Opens a program again whose pages somebody still has, so that all of its processes share them.</summary>
     internal static HostProgramFile? Share(HostPageCache cache, string path, Files.Path at) =>
         cache.TryGetUser() ? new HostProgramFile(cache, path) { Path = at } : null;
-
-    /// <summary>The path without symbolic links, as /proc/self/exe must show it: programs find their libraries beside it.</summary>
-    private static string RealPath(Microsoft.Win32.SafeHandles.SafeFileHandle handle, string path) =>
-        new FileInfo($"/proc/self/fd/{handle.DangerousGetHandle()}").LinkTarget ?? System.IO.Path.GetFullPath(path);
 
     public override bool IsSeekable => true;
 

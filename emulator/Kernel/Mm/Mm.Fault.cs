@@ -47,6 +47,9 @@ public sealed unsafe partial class Mm
         FaultOutcome outcome = Resolve(task, address, flags);
         switch (outcome)
         {
+            case FaultOutcome.Done when task is not null:
+                task.Faults++;
+                break;
             case FaultOutcome.NotMapped or FaultOutcome.Forbidden:
                 _system.Faults.Count(FaultKind.Segment);
                 break;
@@ -192,6 +195,7 @@ public sealed unsafe partial class Mm
         bool copy = write && !vma.IsShared;
         if (copy)
             PrepareAnonVma(task, vma);
+        bool major = task is not null && cache.NeedsWriteBack && !cache.Contains(index);
         while (true)
         {
             if (index >= (cache.Size + 0xFFF) >> 12)
@@ -250,6 +254,8 @@ public sealed unsafe partial class Mm
             if (!held)
                 continue; // Truncated meanwhile: look again.
             _system.Faults.Count(!installed ? FaultKind.Spurious : copy ? FaultKind.Copy : FaultKind.File);
+            if (major && !noTable)
+                task!.MajorFaults++;
             return noTable ? FaultOutcome.OutOfMemory : FaultOutcome.Done;
         }
     }

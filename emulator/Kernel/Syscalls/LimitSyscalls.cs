@@ -47,34 +47,32 @@ internal static class LimitSyscalls
     {
         t.Scheduling.Times.Update();
         Process p = t.Process;
-        ResourceUsage usage;
+        TaskUsage usage;
         switch ((int)a.A0)
         {
             case RUSAGE_SELF:
-                usage = ResourceUsage.Of(p.UserNs, p.SystemNs);
+                usage = p.Usage;
                 break;
             case RUSAGE_CHILDREN:
-                usage = ResourceUsage.Of(p.ChildrenUserNs, p.ChildrenSystemNs);
+                lock (t.Machine.Processes.Lock)
+                    usage = p.ChildrenUsage;
                 break;
             case RUSAGE_THREAD:
-                usage = ResourceUsage.Of(t.Scheduling.Times.UserNs, t.Scheduling.Times.SystemNs);
+                // The resident set is the whole process's.
+                usage = t.Usage with { PeakResidentPages = p.Usage.PeakResidentPages };
                 break;
             default:
                 return -Errno.EINVAL;
         }
-        if ((int)a.A0 != RUSAGE_CHILDREN)
-        {
-            usage.Voluntary = t.Scheduling.VoluntarySwitches;
-            usage.Involuntary = t.Scheduling.InvoluntarySwitches;
-        }
-        return t.TryWrite(a.A1, usage) ? 0 : -Errno.EFAULT;
+        return t.TryWrite(a.A1, ResourceUsage.Of(usage)) ? 0 : -Errno.EFAULT;
     }
 
     private static long Times(Task t, in SyscallArgs a)
     {
         t.Scheduling.Times.Update();
         Process p = t.Process;
-        Span<long> times = [p.UserNs / NsPerTick, p.SystemNs / NsPerTick, p.ChildrenUserNs / NsPerTick, p.ChildrenSystemNs / NsPerTick];
+        TaskUsage own = p.Usage, children = p.ChildrenUsage;
+        Span<long> times = [own.UserNs / NsPerTick, own.SystemNs / NsPerTick, children.UserNs / NsPerTick, children.SystemNs / NsPerTick];
         if (a.A0 != 0 && !t.CopyToUser(a.A0, System.Runtime.InteropServices.MemoryMarshal.AsBytes(times)))
             return -Errno.EFAULT;
         return t.Machine.Clock.MonotonicNs / NsPerTick;

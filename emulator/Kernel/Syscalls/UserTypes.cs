@@ -51,5 +51,14 @@ internal unsafe struct ResourceUsage
     public Timeval User, System;
     public long MaxRss, SharedText, Unshared, Stack, MinorFaults, MajorFaults, Swaps, InBlocks, OutBlocks, Sent, Received, Signals, Voluntary, Involuntary;
 
-    public static ResourceUsage Of(long userNs, long systemNs) => new() { User = Timeval.FromNs(userNs), System = Timeval.FromNs(systemNs) };
+    public static ResourceUsage Of(in TaskUsage usage) => new()
+    {
+        User = Timeval.FromNs(usage.UserNs),
+        System = Timeval.FromNs(usage.SystemNs),
+        MaxRss = usage.PeakResidentPages * 4,
+        MinorFaults = usage.MinorFaults,
+        MajorFaults = usage.MajorFaults,
+        Voluntary = usage.Voluntary,
+        Involuntary = usage.Involuntary,
+    };
 }

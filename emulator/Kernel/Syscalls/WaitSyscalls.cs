@@ -16,7 +16,7 @@ internal static class WaitSyscalls
     ];
 
     /// <summary>What a wait found out about a child.</summary>
-    private readonly record struct Found(int Pid, int Status, int Code, long UserNs, long SystemNs);
+    private readonly record struct Found(int Pid, int Status, int Code, TaskUsage Usage);
 
     private static long Wait4(Task t, in SyscallArgs a)
     {
@@ -38,7 +38,7 @@ internal static class WaitSyscalls
             return result;
         if (a.A1 != 0 && !t.TryWrite(a.A1, found.Status))
             return -Errno.EFAULT;
-        if (a.A3 != 0 && !t.TryWrite(a.A3, ResourceUsage.Of(found.UserNs, found.SystemNs)))
+        if (a.A3 != 0 && !t.TryWrite(a.A3, ResourceUsage.Of(found.Usage)))
             return -Errno.EFAULT;
         return result;
     }
@@ -69,7 +69,7 @@ internal static class WaitSyscalls
         long result = Wait(t, kind, id, options, out Found found);
         if (result < 0)
             return result;
-        if (result > 0 && a.A4 != 0 && !t.TryWrite(a.A4, ResourceUsage.Of(found.UserNs, found.SystemNs)))
+        if (result > 0 && a.A4 != 0 && !t.TryWrite(a.A4, ResourceUsage.Of(found.Usage)))
             return -Errno.EFAULT;
         if (a.A2 == 0)
             return 0;
@@ -186,6 +186,6 @@ internal static class WaitSyscalls
         }
 
         private void Report(Process child, int status, int code) =>
-            Found = new Found(child.Pid, status, code, child.UserNs + child.ChildrenUserNs, child.SystemNs + child.ChildrenSystemNs);
+            Found = new Found(child.Pid, status, code, child.Usage + child.ChildrenUsage);
     }
 }

@@ -15,15 +15,6 @@ public sealed partial class Process
 
     internal CrashReport? Crash { get; set; }
 
-    internal long ExitedUserNs { get; set; }
-
-    internal long ExitedSystemNs { get; set; }
-
-    /// <summary>Times of children that have been waited for.</summary>
-    internal long ChildrenUserNs { get; set; }
-
-    internal long ChildrenSystemNs { get; set; }
-
     /// <summary>Called by the last thread.</summary>
     internal void Finish(Task last)
     {
@@ -114,37 +105,7 @@ public sealed partial class Process
     {
         Process parent = Parent!;
         parent.Children.Remove(this);
-        parent.ChildrenUserNs += UserNs + ChildrenUserNs;
-        parent.ChildrenSystemNs += SystemNs + ChildrenSystemNs;
+        parent.ChildrenUsage += Usage + ChildrenUsage;
         Machine.Processes.Remove(this);
-    }
-
-    /// <summary>Processor time of all threads, those that have exited included.</summary>
-    public long UserNs
-    {
-        get
-        {
-            lock (SignalLock)
-            {
-                long ns = ExitedUserNs;
-                foreach (Task t in Threads)
-                    ns += t.Scheduling.Times.UserNs;
-                return ns;
-            }
-        }
-    }
-
-    public long SystemNs
-    {
-        get
-        {
-            lock (SignalLock)
-            {
-                long ns = ExitedSystemNs;
-                foreach (Task t in Threads)
-                    ns += t.Scheduling.Times.SystemNs;
-                return ns;
-            }
-        }
     }
 }

@@ -23,8 +23,7 @@ public sealed unsafe partial class Task
         lock (process.SignalLock)
         {
             process.Threads.Remove(this);
-            process.ExitedUserNs += Scheduling.Times.UserNs;
-            process.ExitedSystemNs += Scheduling.Times.SystemNs;
+            process.ExitedUsage += Usage;
             last = process.Threads.Count == 0;
             stopSignal = process.StopSignal;
             stopComplete = !last && process.CompleteStop();
@@ -67,6 +66,8 @@ public sealed unsafe partial class Task
         Vfork?.Complete();
         Vfork = null;
         Memory.Mm mm = Mm;
+        lock (Process.SignalLock)
+            Process.ExitedUsage += new TaskUsage { PeakResidentPages = mm.PeakResidentPages };
         DropMm();
         mm.Put(this);
     }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Emulator.Kernel.Files.Host;
 
@@ -11,6 +12,18 @@ internal static unsafe partial class HostCalls
     private const int EINTR = 4;
 
     private static long Result(nint r) => r < 0 ? -Marshal.GetLastPInvokeError() : r;
+
+    /// <summary>The path without symbolic links, as /proc/self/exe must show that of a program: programs find their libraries beside it.</summary>
+    public static string RealPath(string path)
+    {
+        string full = System.IO.Path.GetFullPath(path);
+        long fd = OpenAt(AT_FDCWD, [.. Encoding.UTF8.GetBytes(full), 0], O_PATH | O_CLOEXEC, 0);
+        if (fd < 0)
+            return full;
+        string? target = new FileInfo($"/proc/self/fd/{fd}").LinkTarget;
+        Close((int)fd);
+        return target ?? full;
+    }
 
     public static long Read(int fd, Span<byte> buffer)
     {

@@ -25,9 +25,12 @@ internal sealed class ProcessFiles
         _fs = fs;
         _process = process;
         _thread = thread ?? FirstThread(process);
-        _uid = _thread?.Credentials.EffectiveUid ?? 0;
-        _gid = _thread?.Credentials.EffectiveGid ?? 0;
+        _uid = _thread?.Credentials.EffectiveUid ?? Credentials.UserId;
+        _gid = _thread?.Credentials.EffectiveGid ?? Credentials.GroupId;
     }
+
+    /// <summary>Process 1 is the kernel's own and has no thread.</summary>
+    private bool IsInit => ReferenceEquals(_process, _process.Machine.Init);
 
     private static Task? FirstThread(Process process)
     {
@@ -45,10 +48,10 @@ internal sealed class ProcessFiles
     {
         List<ProcEntry> entries =
         [
-            Text("cmdline", t => MemoryText(t, static mm => (mm.ArgStart, mm.ArgEnd))),
+            Text("cmdline", t => IsInit ? "init\0" : MemoryText(t, static mm => (mm.ArgStart, mm.ArgEnd))),
             Text("environ", t => MemoryText(t, static mm => (mm.EnvStart, mm.EnvEnd)), 0x100),
             Text("auxv", _ => _thread?.Mm is { } mm ? Encoding.Latin1.GetString(mm.AuxiliaryVector) : "", 0x100),
-            Writable("comm", _ => (ReferenceEquals(_process, _process.Machine.Init) ? "init" : _thread?.Comm ?? "") + "\n", SetComm),
+            Writable("comm", _ => (IsInit ? "init" : _thread?.Comm ?? "") + "\n", SetComm),
             Text("stat", _ => new ProcessStatus(_process, _thread).Stat()),
             Text("statm", _ => new ProcessStatus(_process, _thread).MemoryStat()),
             Text("status", _ => new ProcessStatus(_process, _thread).Status()),

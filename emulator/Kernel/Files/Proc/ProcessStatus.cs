@@ -39,8 +39,10 @@ internal sealed class ProcessStatus(Process process, Task? thread)
         long start = process.StartNs / TickNs;
         var text = new StringBuilder();
         text.Append(Invariant, $"{thread?.Tid ?? process.Pid} ({Name}) {State} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} ");
-        text.Append(Invariant, $"{(hasTerminal ? 34816 : 0)} {(hasTerminal ? terminal.ForegroundGroup : -1)} 4194304 0 0 0 0 ");
-        text.Append(Invariant, $"{process.UserNs / TickNs} {process.SystemNs / TickNs} 0 0 ");
+        text.Append(Invariant, $"{(hasTerminal ? 34816 : 0)} {(hasTerminal ? terminal.ForegroundGroup : -1)} 4194304 ");
+        TaskUsage usage = process.Usage, children = process.ChildrenUsage;
+        text.Append(Invariant, $"{usage.MinorFaults} {children.MinorFaults} {usage.MajorFaults} {children.MajorFaults} ");
+        text.Append(Invariant, $"{usage.UserNs / TickNs} {usage.SystemNs / TickNs} {children.UserNs / TickNs} {children.SystemNs / TickNs} ");
         int nice = thread?.Scheduling.Nice ?? 0;
         text.Append(Invariant, $"{20 + nice} {nice} {Math.Max(1, ThreadCount)} 0 {start} {(Mm?.TotalPages ?? 0) << 12} {Mm?.ResidentPages ?? 0} {ulong.MaxValue} ");
         text.Append(Invariant, $"{Mm?.StartCode ?? 0} {Mm?.EndCode ?? 0} {Mm?.StartStack ?? 0} 0 0 {thread?.Pending.Mask ?? 0} {thread?.Blocked ?? 0} 0 0 0 0 0 17 ");
@@ -60,13 +62,13 @@ internal sealed class ProcessStatus(Process process, Task? thread)
     {
         var text = new StringBuilder();
         string state = State switch { 'R' => "R (running)", 'S' => "S (sleeping)", 'T' => "T (stopped)", _ => "Z (zombie)" };
-        Credentials? c = thread?.Credentials;
+        Credentials c = thread?.Credentials ?? new Credentials(Credentials.UserId, Credentials.GroupId);
         text.Append(Invariant, $"Name:\t{Name}\n");
         text.Append(Invariant, $"Umask:\t{Convert.ToString(thread?.Fs?.Umask ?? 0, 8).PadLeft(4, '0')}\n");
         text.Append(Invariant, $"State:\t{state}\nTgid:\t{process.Pid}\nNgid:\t0\nPid:\t{thread?.Tid ?? process.Pid}\nPPid:\t{process.Parent?.Pid ?? 0}\nTracerPid:\t0\n");
-        text.Append(Invariant, $"Uid:\t{c?.Uid}\t{c?.EffectiveUid}\t{c?.SavedUid}\t{c?.EffectiveUid}\n");
-        text.Append(Invariant, $"Gid:\t{c?.Gid}\t{c?.EffectiveGid}\t{c?.SavedGid}\t{c?.EffectiveGid}\n");
-        text.Append(Invariant, $"FDSize:\t64\nGroups:\t{string.Join(' ', c?.Groups ?? [])} \n");
+        text.Append(Invariant, $"Uid:\t{c.Uid}\t{c.EffectiveUid}\t{c.SavedUid}\t{c.EffectiveUid}\n");
+        text.Append(Invariant, $"Gid:\t{c.Gid}\t{c.EffectiveGid}\t{c.SavedGid}\t{c.EffectiveGid}\n");
+        text.Append(Invariant, $"FDSize:\t64\nGroups:\t{string.Join(' ', c.Groups)} \n");
         if (Mm is { } mm)
         {
             text.Append(Invariant, $"VmPeak:\t{mm.PeakPages * 4,8} kB\nVmSize:\t{mm.TotalPages * 4,8} kB\nVmLck:\t{mm.LockedPages * 4,8} kB\nVmPin:\t       0 kB\n");
@@ -79,7 +81,7 @@ internal sealed class ProcessStatus(Process process, Task? thread)
         text.Append("CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n");
         text.Append(Invariant, $"NoNewPrivs:\t{(thread?.NoNewPrivileges == true ? 1 : 0)}\nSeccomp:\t0\n");
         int cpus = process.Machine.Options.Vcpus;
-        text.Append(Invariant, $"Cpus_allowed_list:\t{(cpus == 1 ? "0" : $"0-{cpus - 1}")}\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
+        text.Append(Invariant, $"Cpus_allowed_list:\t{(cpus == 1 ? "0" : $"0-{cpus - 1}")}\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{thread?.Scheduling.VoluntarySwitches ?? 0}\nnonvoluntary_ctxt_switches:\t{thread?.Scheduling.InvoluntarySwitches ?? 0}\n");
         return text.ToString();
     }
 }
