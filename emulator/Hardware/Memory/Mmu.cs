@@ -369,6 +369,7 @@ public static unsafe class Mmu
         c->Tlb.BounceFirst = first;
         c->Tlb.BounceSecond = second;
         c->Tlb.BounceSplit = (int)(Pfn.Size - (address & PageMask));
+        (c->Tlb.BounceAddress, c->Tlb.BounceServed) = (address, c->Tlb.Served);
         if (load)
             Gather(c, address, first, second, size);
         return c->Bounce;

@@ -47,6 +47,10 @@ public unsafe struct TlbState
     internal byte* BounceSecond;
     /// <summary>Bytes of the access in the bounce buffer that belong to its first page.</summary>
     internal int BounceSplit;
+    /// <summary>The access's address, and <see cref="Served"/> when it was translated.</summary>
+    internal ulong BounceAddress, BounceServed;
+    /// <summary>Interrupts served that may have changed the TLB or what may be written: an earlier translation is no longer to be used.</summary>
+    internal ulong Served;
 
     /// <summary>A handle of the <see cref="TranslationWitness"/>, or 0.</summary>
     internal nint Witness;

@@ -11,6 +11,11 @@ public abstract class IpiRequest
     /// Short; sends no interrupt, takes no lock, does not throw. Several targets run it at the same time.
     /// </summary>
     public abstract void Serve(Vcpu target);
+
+    /// <summary>Called again and again on the sender's thread until all targets have served the request.</summary>
+    internal virtual void WhileWaiting()
+    {
+    }
 }
 
 /// <summary>A call in flight: counted down by the targets, waited for by the sender.</summary>
@@ -31,9 +36,11 @@ internal sealed class IpiCall
         _remaining = targets;
     }
 
-    public void ServeOn(Vcpu target)
+    public unsafe void ServeOn(Vcpu target)
     {
         var sender = _sender!;
+        if (_request is not StoppedOthers)
+            target.State->Tlb.Served++;
         _request!.Serve(target);
         // After the last decrement the sender may reuse this object; the doorbell outlives it, and an idle ring does no harm.
         if (Interlocked.Decrement(ref _remaining) == 0 && sender.Ring())
@@ -94,6 +101,7 @@ public sealed class InterProcessor
         for (int round = 0; !call.IsDone; round++)
         {
             self?.ServeRequests();
+            what.WhileWaiting();
             if (round < SpinRounds)
                 Thread.SpinWait(SpinsARound);
             else

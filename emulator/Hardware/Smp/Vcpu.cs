@@ -88,7 +88,17 @@ public sealed unsafe partial class Vcpu : IDisposable
     internal static Vcpu Of(VcpuState* state) => (Vcpu)GCHandle.FromIntPtr(state->Self).Target!;
 
     /// <summary>Executes guest code until something needs the kernel. The caller holds the permit.</summary>
-    public VcpuExit Run() => _interpreter.Run();
+    public VcpuExit Run()
+    {
+        // Whoever stops the others now may have found this vCPU without a runner and have gone on (partner: StoppedOthers.Run, then ServeIfNotRunning).
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref Platform.StoppingOthers) != 0)
+        {
+            ServeRequests();
+            spin.SpinOnce(sleep1Threshold: -1);
+        }
+        return _interpreter.Run();
+    }
 
     internal bool IsHeldBy(int thread) => Volatile.Read(ref _state) == Held && Volatile.Read(ref _holder) == thread;
 

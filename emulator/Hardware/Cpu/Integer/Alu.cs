@@ -154,12 +154,14 @@ internal static unsafe class Alu
         {
             T old = *target;
             T now = TAlu.Run(c, old, *TSource.Pointer<T>(c, op));
-            if (Locked.CompareExchange(c, target, now, old))
-                break;
+            LockedResult ended = Locked.CompareExchange(c, target, now, old);
+            if (ended == LockedResult.Stored)
+                return true;
             c->Registers.FlagResult = result;
             c->Registers.FlagCarries = carries;
+            if (ended == LockedResult.Fault)
+                return false;
         }
-        return true;
     }
 
     private readonly struct Add : IAlu

@@ -109,8 +109,11 @@ internal static unsafe class Bits
         T bit = T.One << (*TSource.Pointer<byte>(c, op) & (sizeof(T) * 8 - 1)), old = *target;
         if (op->Aux != 0)
         {
-            while (!Locked.CompareExchange(c, target, TChange.Run(old, bit), old))
+            LockedResult result;
+            while ((result = Locked.CompareExchange(c, target, TChange.Run(old, bit), old)) == LockedResult.Differs)
                 old = *target;
+            if (result == LockedResult.Fault)
+                return false;
         }
         else if (TChange.Writes)
         {

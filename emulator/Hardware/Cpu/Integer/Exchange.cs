@@ -63,9 +63,15 @@ internal static unsafe class Exchange
         if (target == null)
             return false;
         T old;
+        LockedResult result;
         do
+        {
             old = *target;
-        while (!Locked.CompareExchange(c, target, Reg.Read<T>(c, op->Src), old));
+            result = Locked.CompareExchange(c, target, Reg.Read<T>(c, op->Src), old);
+        }
+        while (result == LockedResult.Differs);
+        if (result == LockedResult.Fault)
+            return false;
         Reg.Write(c, op->Src, old);
         return true;
     }
@@ -91,9 +97,15 @@ internal static unsafe class Exchange
         if (target == null)
             return false;
         T old, added = Reg.Read<T>(c, op->Src);
+        LockedResult result;
         do
+        {
             old = *target;
-        while (!Locked.CompareExchange(c, target, old + added, old));
+            result = Locked.CompareExchange(c, target, old + added, old);
+        }
+        while (result == LockedResult.Differs);
+        if (result == LockedResult.Fault)
+            return false;
         Flags.SetAdd(c, old, added, old + added);
         Reg.Write(c, op->Src, old);
         return true;
@@ -127,9 +139,15 @@ internal static unsafe class Exchange
         if (target == null)
             return false;
         T expected = Reg.Read<T>(c, Rax), old;
+        LockedResult result;
         do
+        {
             old = *target;
-        while (!Locked.CompareExchange(c, target, old == expected ? Reg.Read<T>(c, op->Src) : old, old));
+            result = Locked.CompareExchange(c, target, old == expected ? Reg.Read<T>(c, op->Src) : old, old);
+        }
+        while (result == LockedResult.Differs);
+        if (result == LockedResult.Fault)
+            return false;
         Flags.SetSub(c, expected, old, expected - old);
         if (old != expected)
             Reg.Write(c, Rax, old);
@@ -148,9 +166,15 @@ internal static unsafe class Exchange
             return false;
         ulong expected = Reg.Read<uint>(c, Rax) | (ulong)Reg.Read<uint>(c, Rdx) << 32;
         ulong replacement = Reg.Read<uint>(c, VcpuRegisters.Rbx * 8) | (ulong)Reg.Read<uint>(c, VcpuRegisters.Rcx * 8) << 32, old;
+        LockedResult result;
         do
+        {
             old = *target;
-        while (!Locked.CompareExchange(c, target, old == expected ? replacement : old, old));
+            result = Locked.CompareExchange(c, target, old == expected ? replacement : old, old);
+        }
+        while (result == LockedResult.Differs);
+        if (result == LockedResult.Fault)
+            return false;
         Flags.Merge(c, old == expected ? Flags.Zero : 0, Flags.Zero);
         if (old != expected)
         {
@@ -163,14 +187,17 @@ internal static unsafe class Exchange
     [MethodImpl(Chain.Hot)]
     private static nint CompareMemory16(VcpuState* c, Op* op)
     {
-        ulong address = AnyAddress.Of(c, op);
-        if ((address & 15) != 0)
+        if ((AnyAddress.Of(c, op) & 15) != 0)
             return Chain.Raise(c, op, Vector.GeneralProtection);
-        UInt128* target = Access.Modify<UInt128>(c, address);
-        if (target == null)
-            return Chain.Fault(c, op);
-        bool equal = WideExchange.TryExchange(c, target);
+        return TryCompareMemory16(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryCompareMemory16(VcpuState* c, Op* op)
+    {
+        if (!WideExchange.TryExchange(c, AnyAddress.Of(c, op), out bool equal))
+            return false;
         Flags.Merge(c, equal ? Flags.Zero : 0, Flags.Zero);
-        return op[1].Fn(c, op + 1);
+        return true;
     }
 }

@@ -1,6 +1,17 @@
 using System.Runtime.CompilerServices;
+using Emulator.Hardware.Memory;
 
 namespace Emulator.Hardware.Cpu.Integer;
+
+/// <summary>How an attempt at a locked operation ended.</summary>
+internal enum LockedResult
+{
+    Stored,
+    /// <summary>The memory held something else: look again.</summary>
+    Differs,
+    /// <summary>The operand can no longer be written; the fault is recorded.</summary>
+    Fault,
+}
 
 /// <summary>Compare-and-exchange of any width on guest memory, atomic between vCPUs on different host threads.</summary>
 internal static unsafe class Locked
@@ -11,25 +22,27 @@ internal static unsafe class Locked
     /// Out of line: inlined, its casts would put locals into memory, and a handler with such locals makes no tail call.
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static bool CompareExchange<T>(VcpuState* c, T* target, T now, T old) where T : unmanaged
+    public static LockedResult CompareExchange<T>(VcpuState* c, T* target, T now, T old) where T : unmanaged
     {
         if ((byte*)target == c->Bounce)
             return CrossingExchange(c, target, now, old);
-        return sizeof(T) switch
+        bool stored = sizeof(T) switch
         {
             1 => Interlocked.CompareExchange(ref *(byte*)target, Unsafe.BitCast<T, byte>(now), Unsafe.BitCast<T, byte>(old)) == Unsafe.BitCast<T, byte>(old),
             2 => Interlocked.CompareExchange(ref *(ushort*)target, Unsafe.BitCast<T, ushort>(now), Unsafe.BitCast<T, ushort>(old)) == Unsafe.BitCast<T, ushort>(old),
             4 => Interlocked.CompareExchange(ref *(uint*)target, Unsafe.BitCast<T, uint>(now), Unsafe.BitCast<T, uint>(old)) == Unsafe.BitCast<T, uint>(old),
             _ => Interlocked.CompareExchange(ref *(ulong*)target, Unsafe.BitCast<T, ulong>(now), Unsafe.BitCast<T, ulong>(old)) == Unsafe.BitCast<T, ulong>(old),
         };
+        return stored ? LockedResult.Stored : LockedResult.Differs;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static bool CrossingExchange<T>(VcpuState* c, T* bounce, T now, T old) where T : unmanaged
+    private static LockedResult CrossingExchange<T>(VcpuState* c, T* bounce, T now, T old) where T : unmanaged
     {
         var exchange = new StoppedExchange(c, (byte*)bounce, (byte*)&now, (byte*)&old, sizeof(T));
-        exchange.Run(Smp.Vcpu.Of(c));
-        return exchange.Equal;
+        if (exchange.Run(Smp.Vcpu.Of(c), c->Tlb.BounceServed))
+            return exchange.Equal ? LockedResult.Stored : LockedResult.Differs;
+        return Mmu.ModifySlow(c, c->Tlb.BounceAddress, sizeof(T)) != null ? LockedResult.Differs : LockedResult.Fault;
     }
 
     private sealed class StoppedExchange(VcpuState* c, byte* bounce, byte* now, byte* old, int size) : Smp.StoppedOthers

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Emulator.Hardware.Cpu.Integer;
 
 /// <summary>
@@ -6,14 +8,28 @@ namespace Emulator.Hardware.Cpu.Integer;
 /// </summary>
 internal static unsafe class WideExchange
 {
-    /// <summary>Compares RDX:RAX with memory, 16-byte aligned; stores RCX:RBX when equal, else loads RDX:RAX.</summary>
-    public static bool TryExchange(VcpuState* c, UInt128* target)
+    /// <summary>Compares RDX:RAX with memory, 16-byte aligned; stores RCX:RBX when equal, else loads RDX:RAX. False when the access faulted.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static bool TryExchange(VcpuState* c, ulong address, out bool equal)
     {
-        if (c->WideExchange != null)
-            return ((delegate* unmanaged[SuppressGCTransition]<UInt128*, ulong*, int>)c->WideExchange)(target, c->Registers.Gpr) != 0;
-        var exchange = new StoppedExchange(c, target);
-        exchange.Run(Smp.Vcpu.Of(c));
-        return exchange.Equal;
+        equal = false;
+        while (true)
+        {
+            UInt128* target = Access.Modify<UInt128>(c, address);
+            if (target == null)
+                return false;
+            if (c->WideExchange != null)
+            {
+                equal = ((delegate* unmanaged[SuppressGCTransition]<UInt128*, ulong*, int>)c->WideExchange)(target, c->Registers.Gpr) != 0;
+                return true;
+            }
+            var exchange = new StoppedExchange(c, target);
+            Smp.Vcpu self = Smp.Vcpu.Of(c);
+            if (!exchange.Run(self, Smp.StoppedOthers.Served(self)))
+                continue;
+            equal = exchange.Equal;
+            return true;
+        }
     }
 
     private sealed class StoppedExchange(VcpuState* c, UInt128* target) : Smp.StoppedOthers
