@@ -196,7 +196,7 @@ public sealed unsafe partial class Mm
         if (swap.Kind == SwapKind.Swap)
         {
             _system.Swap.Duplicate(swap.Offset);
-            child.SwapPages++;
+            child.SwapEntries++;
         }
         else if (swap.HasFrame)
         {

@@ -57,7 +57,7 @@ public sealed unsafe partial class Mm
     {
         if (swap.Kind == SwapKind.Swap)
         {
-            SwapPages--;
+            SwapEntries--;
             _system.Swap.Free(swap.Offset);
         }
         else if (swap.IsMigration)

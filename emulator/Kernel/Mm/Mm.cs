@@ -90,7 +90,7 @@ public sealed partial class Mm
     public long FilePages { get; private set; }
     public long ShmemPages { get; private set; }
     /// <summary>Entries that name a slot of the swap area.</summary>
-    public long SwapPages { get; private set; }
+    public long SwapEntries { get; internal set; }
     public long ResidentPages => AnonPages + FilePages + ShmemPages;
     public long PeakResidentPages { get; private set; }
 

@@ -111,6 +111,26 @@ public abstract unsafe class PageCache
         return Volatile.Read(ref page.Owner) == Id && page.Index == index;
     }
 
+    /// <summary>Puts a copy in the place of a page that only the cache and the caller, who has both locked, refer to (folio_migrate_mapping).</summary>
+    internal bool TryReplace(Pfn old, Pfn replacement, ulong index)
+    {
+        // The copy is made under the lock: whoever looks the page up finds the old one, and then holds it, or the new one with its contents.
+        lock (_lock)
+        {
+            if (!Holds(old, index) || !Pages.TryFreeze(old, 2))
+                return false;
+            Migration.Copy(Pages, old, replacement);
+            _index.Remove(index, out _);
+            _index.Add(index, replacement);
+            Pages[replacement].Index = index;
+            Volatile.Write(ref Pages[replacement].Owner, Id);
+            Pages.Get(replacement);
+            Volatile.Write(ref Pages[old].Owner, 0);
+            Volatile.Write(ref Pages[old].RefCount, 1);
+            return true;
+        }
+    }
+
     /// <summary>Whether the page is present, without bringing it in.</summary>
     public bool Contains(ulong index)
     {

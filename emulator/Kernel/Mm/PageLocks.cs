@@ -51,7 +51,7 @@ internal sealed class PageLocks
         Queue(frame).WakeAll();
     }
 
-    /// <summary>Waits until an entry is no longer what it was, which the holder of the page's lock will see to (migration_entry_wait).</summary>
+    /// <summary>Waits while the holder of a page's lock sees to it that an entry becomes another one (migration_entry_wait).</summary>
     /// <param name="task">The caller.</param>
     /// <param name="frame">The page that the entry names.</param>
     /// <param name="entry">In a table that the caller's mmap lock keeps.</param>
@@ -59,9 +59,9 @@ internal sealed class PageLocks
     public unsafe void WaitForEntry(Task? task, Pfn frame, ulong* entry, ulong value)
     {
         if (task is null)
-            SpinWait.SpinUntil(() => Volatile.Read(ref *entry) != value);
+            SpinWait.SpinUntil(() => Volatile.Read(ref *entry) != value || !IsLocked(frame));
         else
-            Queue(frame).Wait(task, (Entry: (nint)entry, value), static s => Volatile.Read(ref *(ulong*)s.Entry) != s.value, interruptible: false);
+            Queue(frame).Wait(task, (Locks: this, frame, Entry: (nint)entry, value), static s => Volatile.Read(ref *(ulong*)s.Entry) != s.value || !s.Locks.IsLocked(s.frame), interruptible: false);
     }
 
     private ref uint Word(Pfn frame) => ref Unsafe.As<PageFlags, uint>(ref _pages[frame].Flags);

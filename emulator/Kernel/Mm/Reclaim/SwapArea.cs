@@ -168,6 +168,24 @@ public sealed unsafe class SwapArea : IDisposable
         }
     }
 
+    /// <summary>Lets a copy of a frame cache its slot, if only the cache and the caller, who has both locked, refer to the frame (folio_migrate_mapping).</summary>
+    internal bool TryReplace(Pfn old, Pfn replacement, Action<Pfn, Pfn> copy)
+    {
+        lock (_lock)
+        {
+            if (!_pages.TryFreeze(old, 2))
+                return false;
+            copy(old, replacement);
+            uint slot = _slotOfFrame[old.Value];
+            Volatile.Write(ref _slotOfFrame[old.Value], 0);
+            PageAllocator.ClearFlags(ref _pages[old], PageFlags.SwapCache);
+            _cached--;
+            Enter(slot, replacement);
+            Volatile.Write(ref _pages[old].RefCount, 1);
+            return true;
+        }
+    }
+
     /// <summary>Copies a frame's contents to its slot (swap_writepage).</summary>
     internal void Write(ulong slot, Pfn frame) => Copy(_pages.Memory.Pointer(frame), _data + (slot << Pfn.Shift));
 
