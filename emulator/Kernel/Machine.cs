@@ -36,6 +36,8 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
+        if (options.CheckCoherence)
+            _ = new Checker.CoherenceChecker(Pages, Platform.Vcpus, Violations.Report);
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         HostThreads = new HostThreads();

@@ -2,6 +2,7 @@ using System.IO.Pipes;
 using System.Text;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Notifiers;
 
 namespace Emulator.Tests.Guests;
 
@@ -32,6 +33,8 @@ public static class EmulatedHost
         ExitStatus status = ended.Result;
         inspect?.Invoke(machine);
         (string output, string errors) = pipes.Finish();
+        foreach (Violation violation in machine.Violations.All)
+            errors += violation + "\n";
         return status.Reason switch
         {
             ExitReason.Exited => new(output, errors, status.Code),
@@ -53,6 +56,8 @@ public static class EmulatedHost
         Stdin = pipes.Stdin,
         Stdout = pipes.Stdout,
         Stderr = pipes.Stderr,
+        LockDep = true,
+        CheckCoherence = true,
     };
 
     /// <summary>Runs <c>emulator OPTIONS PROGRAM ARGUMENTS</c> as a user would.</summary>

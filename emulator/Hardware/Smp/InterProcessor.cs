@@ -116,7 +116,7 @@ public sealed class InterProcessor
     }
 
     /// <summary>The vCPU that runs on the calling thread, if one does.</summary>
-    internal Vcpu? HeldByThisThread()
+    public Vcpu? HeldByThisThread()
     {
         int thread = Environment.CurrentManagedThreadId;
         foreach (var vcpu in _vcpus)

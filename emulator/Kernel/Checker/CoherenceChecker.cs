@@ -26,12 +26,12 @@ internal sealed class CoherenceChecker
     {
         _pages = pages;
         _report = report;
-        pages.History = History;
+        pages.History = History = new FrameHistory(vcpus[0].Platform.InterProcessor);
         foreach (Vcpu vcpu in vcpus)
             vcpu.Witness = new Witness(this, vcpu);
     }
 
-    public FrameHistory History { get; } = new();
+    public FrameHistory History { get; }
 
     private uint Stamp(Pfn frame) => _pages[frame].Generation & ((1u << TranslationWitness.StampBits) - 1);
 
@@ -58,7 +58,7 @@ internal sealed class CoherenceChecker
             Report("freed page table walked", $"vCPU {vcpu.Id} translates 0x{address:x} by a table of level {level} in frame 0x{table.Value:x}{cached}, after the table was freed", table);
         }
 
-        private void Report(string rule, string text, Pfn frame) => checker._report(checker.History.Current, rule, string.Create(CultureInfo.InvariantCulture,
+        private void Report(string rule, string text, Pfn frame) => checker._report(vcpu.Occupant as Task, rule, string.Create(CultureInfo.InvariantCulture,
             $"{text}; rip 0x{vcpu.State->Registers.Rip:x}\nframe 0x{frame.Value:x}, oldest event first:\n{checker.History.Describe(frame)}"));
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
@@ -9,21 +10,15 @@ namespace Emulator.Kernel.Checker;
 
 /// <summary>The last uses of each frame: what it was allocated for and who gave it back, for reports.</summary>
 /// <remarks>Kept only while somebody checks: an entry costs some hundred bytes of the host's memory.</remarks>
-internal sealed class FrameHistory
+internal sealed class FrameHistory(InterProcessor processors)
 {
     private const int Kept = 6;
 
     private readonly ConcurrentDictionary<ulong, Queue<string>> _events = new();
-    private readonly ConcurrentDictionary<int, Task> _tasks = new();
     private long _clock;
 
-    /// <summary>From here on the calling thread acts for a task.</summary>
-    public void Enter(Task task) => _tasks[Environment.CurrentManagedThreadId] = task;
-
-    public void Leave() => _tasks.TryRemove(Environment.CurrentManagedThreadId, out _);
-
-    /// <summary>The task whose thread calls, if one does.</summary>
-    public Task? Current => _tasks.GetValueOrDefault(Environment.CurrentManagedThreadId);
+    /// <summary>The task whose thread calls, if it holds a vCPU.</summary>
+    public Task? Current => processors.HeldByThisThread()?.Occupant as Task;
 
     public void Allocated(Pfn frame, PageFlags flags) => Note(frame, "allocated as", flags);
 
@@ -31,8 +26,10 @@ internal sealed class FrameHistory
 
     private void Note(Pfn frame, string what, PageFlags flags)
     {
+        Task? task = Current;
+        string[] operations = task?.Operations.Names() ?? [];
         string text = string.Create(CultureInfo.InvariantCulture,
-            $"#{Interlocked.Increment(ref _clock)} {what} {flags & ~PageFlags.Used} by {Current?.ToString() ?? "the kernel"}{OperationsOf(Current)}");
+            $"#{Interlocked.Increment(ref _clock)} {what} {flags & ~PageFlags.Used} by {task?.ToString() ?? "the kernel"}{(operations.Length == 0 ? "" : " in ")}{string.Join(" > ", operations)}");
         Queue<string> events = _events.GetOrAdd(frame.Value, static _ => new Queue<string>(Kept));
         lock (events)
         {
@@ -41,8 +38,6 @@ internal sealed class FrameHistory
             events.Enqueue(text);
         }
     }
-
-    private static string OperationsOf(Task? task) => "";
 
     /// <summary>The frame's last events, oldest first, a line each.</summary>
     public string Describe(Pfn frame)

@@ -59,7 +59,7 @@ public sealed unsafe partial class TlbShootdown
         }
         (start, end) = (request.Start, request.End);
         request.Release();
-        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, start, end);
+        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, request.Start, request.End);
     }
 
     /// <summary>Drops every translation on every vCPU, global ones too (flush_tlb_all). Tells no notifier and raises no generation.</summary>

@@ -28,6 +28,7 @@ public sealed unsafe partial class Task
             prepare?.Invoke();
             Loop();
             Exit(ExitRequested ?? Process.GroupExitStatus);
+            Machine.LockDep?.AssertNothingHeld(this, "a task");
         }
         catch (TaskKilledException)
         {
@@ -39,6 +40,10 @@ public sealed unsafe partial class Task
         {
             Machine.Fail(this, e);
             Abandon();
+        }
+        finally
+        {
+            Machine.LockDep?.Forget();
         }
     }
 
@@ -62,6 +67,7 @@ public sealed unsafe partial class Task
                     Vcpu!.TakeAttention();
                     break;
             }
+            Machine.LockDep?.AssertNothingHeld(this, "a return to user mode");
             Machine.Scheduler.OnAttention(this);
         }
     }

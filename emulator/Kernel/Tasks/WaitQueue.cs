@@ -109,6 +109,7 @@ public sealed class WaitQueue
     /// <inheritdoc cref="Wait(Task, Func{bool}, bool, long)"/>
     public WaitResult Wait<TState>(Task task, TState state, Func<TState, bool> condition, bool interruptible = true, long deadlineNs = Clock.Never)
     {
+        task.MightSleep("waiting");
         if (condition(state))
             return WaitResult.Ok;
         var waiter = new Waiter(task);

@@ -69,10 +69,10 @@ internal sealed class LockDep(Action<Task?, string, string> report)
     private void MightSleep(Task task, List<HeldLock> held, string what)
     {
         if (task.NonBlockCount > 0)
-            report(task, "sleeping in a non-blockable section", $"{what}, inside non_block_start: the caller has promised not to block");
+            report(task, Notifiers.NotifierRules.MustNotSleep, $"{what}, inside non_block_start: the caller has promised not to block");
         int spin = held.FindLastIndex(static h => !h.Sleeps);
         if (spin >= 0)
-            report(task, "sleeping in atomic context", $"{what}, while holding the spin lock {held[spin]}");
+            report(task, Notifiers.NotifierRules.MustNotSleep, $"{what}, while holding the spin lock {held[spin]}");
     }
 
     /// <summary>Nothing may be held when a system call or a task ends.</summary>
@@ -113,7 +113,8 @@ internal sealed class LockDep(Action<Task?, string, string> report)
 
     private static string Describe(Task task, in HeldLock outer, in HeldLock next)
     {
+        string[] operations = task.Operations.Names();
         return string.Create(CultureInfo.InvariantCulture,
-            $"  {outer.Node}{Suffix(outer.Mode)} -> {next.Node}{Suffix(next.Mode)}: first in {outer.Where}, then in {next.Where}, by {task}");
+            $"  {outer.Node}{Suffix(outer.Mode)} -> {next.Node}{Suffix(next.Mode)}: first in {outer.Where}, then in {next.Where}, by {task}{(operations.Length == 0 ? "" : " in ")}{string.Join(" > ", operations)}");
     }
 }
