@@ -41,6 +41,14 @@ public sealed unsafe class PhysicalMemory : IDisposable
         return Base + frame.Address;
     }
 
+    /// <summary>The bytes of a frame, for devices and tests. Before writing to them see <see cref="BeforeWrite"/>.</summary>
+    public Span<byte> BytesOf(Pfn frame)
+    {
+        if (frame.Value >= FrameCount)
+            throw new ArgumentOutOfRangeException(nameof(frame));
+        return new Span<byte>(Base + frame.Address, (int)Pfn.Size);
+    }
+
     /// <summary>The frame that a host address inside <see cref="Base"/> belongs to.</summary>
     public Pfn FrameOf(byte* host) => new((ulong)(host - Base) >> Pfn.Shift);
 

@@ -113,7 +113,7 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading.</summary>
-    private FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
+    internal FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
         ulong* entry = Tables.Find(address, out int level);

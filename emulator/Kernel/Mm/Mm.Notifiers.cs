@@ -1,10 +1,11 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
 /// <summary>What secondary MMUs are told. Costs one look at a null reference while there are none.</summary>
-public sealed partial class Mm
+public sealed unsafe partial class Mm
 {
     /// <summary>Subscriptions; null until somebody registers, then for good.</summary>
     internal NotifierSubscriptions? Notifiers;
@@ -54,6 +55,42 @@ public sealed partial class Mm
         if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
             && _system.Profile == KernelProfile.V6_1)
             notifiers.InvalidateSecondaryTlbs(task, start, end);
+    }
+
+    /// <summary>
+    /// What a device finds that walks the CPU's tables by itself, at this instant and without any lock. Sets accessed and dirty flags as
+    /// processors do.
+    /// </summary>
+    /// <param name="address">Any address.</param>
+    /// <param name="write">The device wants to write.</param>
+    /// <param name="frame">The frame that the address is in.</param>
+    /// <returns>False: the tables do not allow it. <see cref="HandleFault"/> may change that, as a page request would.</returns>
+    public bool TryWalk(ulong address, bool write, out Pfn frame)
+    {
+        frame = default;
+        if (address >= Layout.TaskSize)
+            return false;
+        PhysicalMemory memory = Pages.Memory;
+        Pte needed = Pte.Present | Pte.User | (write ? Pte.Writable : Pte.None);
+        Pfn table = Root;
+        for (int level = PageTable.RootLevel; ; level--)
+        {
+            ulong* entry = (ulong*)memory.Pointer(table) + PageTable.Index(address, level);
+            ulong value = Volatile.Read(ref *entry);
+            // A table that was freed under the walker may hold anything.
+            if ((value & (ulong)needed) != (ulong)needed || PageTables.FrameOf(value).Value >= memory.FrameCount)
+                return false;
+            bool leaf = level == 0 || (value & (ulong)Pte.PageSize) != 0;
+            ulong used = value | (ulong)(Pte.Accessed | (leaf && write ? Pte.Dirty : Pte.None));
+            if (used != value && Interlocked.CompareExchange(ref *entry, used, value) != value)
+                return TryWalk(address, write, out frame);
+            table = PageTables.FrameOf(value);
+            if (!leaf)
+                continue;
+            ulong inLeaf = (address & ((1UL << PageTable.Shift(level)) - 1)) >> Pfn.Shift;
+            frame = new Pfn(level == 0 ? table.Value : (table.Value & ~((1UL << (PageTable.Shift(level) - Pfn.Shift)) - 1)) + inLeaf);
+            return frame.Value < memory.FrameCount;
+        }
     }
 
     /// <summary>Whether a device has used a range since it was last asked; forgets it, and flushes its TLB (mmu_notifier_clear_flush_young).</summary>

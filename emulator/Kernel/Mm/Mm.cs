@@ -177,6 +177,9 @@ public sealed partial class Mm
         UnlockWrite();
     }
 
+    /// <summary>Holds the mmap lock for reading as long as the scope lives: VMAs stay, faults go on.</summary>
+    public RwSemaphore.ReadScope EnterRead(Task? task) => MmapLock.EnterRead(task);
+
     internal void LockRead(Task? task, int subclass = 0, [CallerMemberName] string where = "") => MmapLock.LockRead(task, subclass, where);
 
     internal void LockWrite(Task? task, int subclass = 0, [CallerMemberName] string where = "") => MmapLock.LockWrite(task, subclass, where);

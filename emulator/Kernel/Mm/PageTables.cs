@@ -89,6 +89,9 @@ internal sealed unsafe class PageTables
         return found ? entry : null;
     }
 
+    /// <summary>The entry where the walk of an address ends, whatever it holds, and its level.</summary>
+    public ulong* FindEntry(ulong address, out int level) => FindLowest(address, out level, out _);
+
     /// <summary>
     /// The level-0 entry of an address, making the tables above it; null when memory is exhausted. Where a 2 MiB leaf is, that entry:
     /// like any entry somebody else has filled, it is not empty.

@@ -31,5 +31,7 @@ public static class NotifierRules
 
     public const string NoRegisterInCallback = "registration takes the mmap lock and all locks of the reverse map, so it is not done inside a callback";
 
+    public const string MmapLockHeld = "the mmap lock is held, for reading at least, while page tables are walked";
+
     public const string RegisterUnderMmapLock = "the mmap lock is held for writing while a notifier is registered";
 }

@@ -47,6 +47,34 @@ public sealed unsafe partial class Task
         }
     }
 
+    /// <summary>The root of a task whose code is C#.</summary>
+    internal void RunCode(Action<Task> body, KernelThread thread)
+    {
+        Exception? failure = null;
+        try
+        {
+            try
+            {
+                body(this);
+            }
+#pragma warning disable CA1031 // Whatever the code throws is thrown again by those who wait for it.
+            catch (Exception e) when (e is not TaskKilledException)
+#pragma warning restore CA1031
+            {
+                failure = e;
+            }
+            Exit(WaitStatus.Exited(failure is null ? 0 : 1));
+        }
+#pragma warning disable CA1031 // Callbacks of the code run at its task's end, too.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            failure ??= e;
+            Abandon();
+        }
+        thread.End(failure);
+    }
+
     private void Loop()
     {
         while (ExitRequested is null)
