@@ -101,7 +101,7 @@ public abstract class MmuNotifier
     public void Put(Task? task) => NotifierSubscriptions.Put(task, this);
 
     /// <summary>The end of a notifier after <see cref="Put"/> (free_notifier). Must not sleep.</summary>
-    protected internal virtual void Free()
+    public virtual void Free()
     {
     }
 }

@@ -1,0 +1,194 @@
+using Emulator.Kernel;
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+using static Emulator.Kernel.Memory.MmanAbi;
+using Task = Emulator.Kernel.Tasks.Task;
+
+namespace Emulator.Tests.Notifiers;
+
+/// <summary>What notifiers are told, event by event: where the announcement, the change of entries, the flush and the freeing come (mm/memory.c and its callers).</summary>
+public sealed class TimelineTests
+{
+    private static void Run(Action<Task, Recorder> body, MachineOptions? options = null)
+    {
+        using var machine = new Machine((options ?? new MachineOptions()) with { LockDep = true, MemoryBytes = 256 << 20, Timeout = TimeSpan.FromSeconds(60) });
+        machine.Run(task =>
+        {
+            var recorder = new Recorder(task, task.Mm);
+            body(task, recorder);
+            recorder.Stop(task);
+        });
+        Assert.That(machine.Violations.All, Is.Empty);
+    }
+
+    private static ulong Map(Task task, Recorder recorder, int pages, int flags = MAP_PRIVATE | MAP_ANONYMOUS, bool touch = true)
+    {
+        ulong at = (ulong)task.Mm.Mmap(task, 0, (ulong)pages << 12, PROT_READ | PROT_WRITE, flags, null, 0);
+        recorder.Base = at;
+        for (int i = 0; i < pages && touch; i++)
+            Assert.That(task.TryWrite(at + ((ulong)i << 12), (byte)1), Is.True);
+        recorder.Take();
+        return at;
+    }
+
+    [Test]
+    public void A_small_munmap_ends_before_the_flush_and_frees_after_it() => Run((task, recorder) =>
+    {
+        // A second mapping beside it keeps the tables.
+        ulong at = Map(task, recorder, 4);
+        recorder.Watch(at);
+        task.Mm.Munmap(task, at, 0x2000);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Unmap 0-2: mapped", "end Unmap 0-2: empty", "flush 0-2: empty"]));
+        Assert.That(task.Machine.Pages.FreeFrames, Is.Positive);
+    });
+
+    [Test]
+    public void A_munmap_that_frees_tables_flushes_them_in_the_same_flush() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 1);
+        recorder.Watch(at);
+        task.Mm.Munmap(task, at, 0x1000);
+        string[] events = recorder.Take();
+        Assert.That(events, Has.Length.EqualTo(3));
+        Assert.That(events[..2], Is.EqualTo((string[])["start Unmap 0-1: mapped", "end Unmap 0-1: empty"]));
+        Assert.That(events[2], Does.StartWith("flush").And.EndWith(": empty"));
+    });
+
+    [Test]
+    public void A_large_munmap_frees_pages_before_its_end() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 600);
+        recorder.Watch(at);
+        task.Mm.Munmap(task, at, 600 << 12);
+        string[] events = recorder.Take();
+        Assert.That(events[0], Is.EqualTo("start Unmap 0-600: mapped"));
+        Assert.That(events[1], Does.StartWith("flush ").And.EndWith(": empty"), "the early flush");
+        Assert.That(events, Has.Some.EqualTo("end Unmap 0-600: empty, freed"), "the gather was full");
+        Assert.That(events[^1], Does.StartWith("flush "), "what was left");
+    });
+
+    [Test]
+    public void A_copy_on_write_flushes_between_start_and_end_while_the_entry_is_empty() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 1);
+        KernelThread child = task.Machine.Fork(task, static _ => { });
+        // The child keeps nothing, but a read of the page of zeroes is copied from in the same way.
+        child.Join(task);
+        task.Mm.Munmap(task, at, 0x1000);
+        at = Map(task, recorder, 1, touch: false);
+        Assert.That(task.TryRead(at, out byte _), Is.True);
+        recorder.Watch(at);
+        recorder.Take();
+        Assert.That(task.TryWrite(at, (byte)2), Is.True);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 0-1: mapped", "flush 0-1: empty", "end Clear 0-1: other"]));
+    });
+
+    [Test]
+    public void Mprotect_announces_what_has_tables_and_flushes_after_the_end() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 8);
+        Assert.That(task.Mm.Mprotect(task, at + 0x1000, 0x3000, PROT_READ), Is.Zero);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start ProtectionVma 1-4", "end ProtectionVma 1-4", "flush 1-4"]));
+        ulong empty = Map(task, recorder, 1, touch: false);
+        // Far from everything, so that there is no table.
+        empty = (ulong)task.Mm.Mmap(task, 0x10_0000_0000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        Assert.That(task.Mm.Mprotect(task, empty, 0x1000, PROT_READ), Is.Zero);
+        Assert.That(recorder.Take(), Is.Empty);
+    });
+
+    [Test]
+    public void Fork_announces_private_writable_mappings_of_the_parent_only_and_flushes_once() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 2);
+        recorder.Watch(at);
+        ulong shared = (ulong)task.Mm.Mmap(task, 0, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, null, 0);
+        task.TryWrite(shared, 1);
+        recorder.Take();
+        KernelThread child = task.Machine.Fork(task, static _ => { });
+        child.Join(task);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start ProtectionPage 0-2: mapped", "end ProtectionPage 0-2: mapped", "flush all: mapped"]));
+    });
+
+    [Test]
+    public void Mremap_announces_the_old_place_and_flushes_inside() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 2);
+        ulong target = at + (64UL << 20);
+        recorder.Watch(at);
+        Assert.That(task.Mm.Mremap(task, at, 0x2000, 0x2000, MREMAP_MAYMOVE | MREMAP_FIXED, target), Is.EqualTo((long)target));
+        string[] events = recorder.Take();
+        Assert.That(events[0], Is.EqualTo("start Unmap 0-2: mapped"));
+        Assert.That(events[1], Does.StartWith("flush ").And.EndWith(": empty"));
+        Assert.That(events[2], Is.EqualTo("end Unmap 0-2: empty"));
+    });
+
+    [Test]
+    public void Madvise_DONTNEED_announces_CLEAR_and_frees_after_the_end() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 2);
+        recorder.Watch(at);
+        Assert.That(task.Mm.Madvise(task, at, 0x2000, MADV_DONTNEED), Is.Zero);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 0-2: mapped", "end Clear 0-2: empty", "flush 0-2: empty"]));
+    });
+
+    [Test]
+    public void A_hole_in_a_memory_file_announces_CLEAR_to_each_mapping_and_takes_no_mmap_lock() => Run((task, recorder) =>
+    {
+        Machine machine = task.Machine;
+        Kernel.Files.OpenFile file = machine.CreateMemoryFile(task, 8 << 12);
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 8 << 12, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        recorder.Base = at;
+        for (ulong i = 0; i < 8; i++)
+            task.TryRead(at + (i << 12), out byte _);
+        recorder.Watch(at + 0x3000);
+        recorder.Take();
+        Assert.That(((ShmemPageCache)file.Mapping!).PunchHole(task, 0x2800, 0x3000), Is.Zero);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 3-5: mapped", "end Clear 3-5: empty", "flush 3-5: empty"]), "whole pages only");
+        Assert.That(machine.Violations.All, Is.Empty);
+    });
+
+    [Test]
+    public void Dirty_pages_of_a_file_are_flushed_before_the_end() => Run((task, recorder) =>
+    {
+        Kernel.Files.OpenFile file = task.Machine.CreateMemoryFile(task, 2 << 12);
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 2 << 12, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        Map(task, recorder, 1); // Keeps the tables.
+        recorder.Base = at;
+        task.TryWrite(at, (byte)1);
+        recorder.Watch(at);
+        recorder.Take();
+        task.Mm.Madvise(task, at, 0x1000, MADV_DONTNEED);
+        string[] events = recorder.Take();
+        Assert.That(events, Is.EqualTo((string[])["start Clear 0-1: mapped", "flush 0-1: empty", "end Clear 0-1: empty"]));
+    });
+
+    [Test]
+    public void Exit_releases_first_and_then_announces_nothing_to_those_it_released()
+    {
+        using var machine = new Machine(new MachineOptions { LockDep = true });
+        string[] events = [];
+        machine.Run(task =>
+        {
+            Recorder? recorder = null;
+            KernelThread dying = machine.Spawn(other =>
+            {
+                recorder = new Recorder(other, other.Mm);
+                recorder.Watch(Map(other, recorder, 2));
+            });
+            dying.Join(task);
+            events = recorder!.Take();
+            recorder.Stop(task);
+        });
+        Assert.That(events, Is.EqualTo((string[])["release: mapped"]));
+        Assert.That(machine.Violations.All, Is.Empty);
+    }
+
+    [Test]
+    public void A_fault_on_an_empty_entry_announces_nothing() => Run((task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 2, touch: false);
+        task.TryRead(at, out byte _);
+        task.TryWrite(at + 0x1000, (byte)1);
+        Assert.That(recorder.Take(), Is.Empty);
+    });
+}
