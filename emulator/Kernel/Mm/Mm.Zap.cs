@@ -29,6 +29,7 @@ public sealed unsafe partial class Mm
                         if (entries[done] != 0)
                             full = ZapEntry(gather, vma, entries + done, start + ((ulong)done << Pfn.Shift));
                     }
+                    full |= gather.FlushForced();
                 }
                 if (full)
                     gather.Flush();
@@ -47,7 +48,10 @@ public sealed unsafe partial class Mm
         if (!PageTables.IsMapped(old) || frame == Pages.Zero)
             return false;
         if ((old & (ulong)Pte.Dirty) != 0 && vma.IsShared)
+        {
             PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
+            gather.ForceFlush();
+        }
         Unmap(frame);
         return gather.AddFrame(frame);
     }

@@ -24,6 +24,7 @@ internal sealed class MmuGather
     private ulong _end;
     private int _shift = PageTable.Shift(PageTable.RootLevel);
     private bool _freedTables;
+    private bool _forced;
 
     /// <param name="mm">The address space that is changed.</param>
     /// <param name="task">The caller, whose vCPU asks the others to flush.</param>
@@ -52,6 +53,22 @@ internal sealed class MmuGather
         return _count >= BatchSize;
     }
 
+    /// <summary>
+    /// A dirty page of a file was unmapped: a processor may still write through its TLB to a page that others take for clean as soon as they see it
+    /// unmapped, so the flush must not wait until the page-table lock is gone (zap_pte_range, force_flush).
+    /// </summary>
+    public void ForceFlush() => _forced = true;
+
+    /// <summary>Pays a forced flush, under the page-table lock. True: there was one, and <see cref="Flush"/> is to free what it covered.</summary>
+    public bool FlushForced()
+    {
+        bool forced = _forced;
+        if (forced)
+            FlushTlbs();
+        _forced = false;
+        return forced;
+    }
+
     /// <summary>Takes over an unhooked table page.</summary>
     public void AddTable(Pfn table, ulong start, ulong end)
     {
@@ -64,6 +81,19 @@ internal sealed class MmuGather
     /// <summary>Makes every TLB forget what was unhooked, then frees it (tlb_flush_mmu).</summary>
     public void Flush()
     {
+        FlushTlbs();
+        PageAllocator pages = _mm.Pages;
+        for (int i = 0; i < _count; i++)
+            pages.Put(new Pfn(_frames[i]));
+        _count = 0;
+        foreach (Pfn table in _tables)
+            pages.Put(table);
+        _tables.Clear();
+    }
+
+    /// <summary>tlb_flush_mmu_tlbonly.</summary>
+    private void FlushTlbs()
+    {
         if (_end > _start)
         {
             if (_fullMm)
@@ -73,13 +103,6 @@ internal sealed class MmuGather
             _mm.NotifyInvalidateRange(_task, _fullMm ? 0 : _start, _fullMm ? ulong.MaxValue : _end);
             (_start, _end, _freedTables, _shift) = (ulong.MaxValue, 0, false, PageTable.Shift(PageTable.RootLevel));
         }
-        PageAllocator pages = _mm.Pages;
-        for (int i = 0; i < _count; i++)
-            pages.Put(new Pfn(_frames[i]));
-        _count = 0;
-        foreach (Pfn table in _tables)
-            pages.Put(table);
-        _tables.Clear();
     }
 
     /// <summary>tlb_finish_mmu: the last flush. Another gather in flight may have cleared entries that this one saw as empty and whose
