@@ -8,7 +8,7 @@ namespace Emulator.Tests.Cpu.Silicon;
 internal static class SupportedTable
 {
     /// <summary>What the processor is meant to have: x86-64-v2 of the psABI with x87 and MMX, and BMI1, BMI2, LZCNT, MOVBE, ADX.</summary>
-    private static readonly CpuidFeature[] Wanted =
+    public static readonly CpuidFeature[] Wanted =
     [
         CpuidFeature.INTEL8086, CpuidFeature.INTEL186, CpuidFeature.INTEL286, CpuidFeature.INTEL386, CpuidFeature.INTEL486, CpuidFeature.X64,
         CpuidFeature.CMOV, CpuidFeature.CX8, CpuidFeature.CPUID, CpuidFeature.TSC, CpuidFeature.RDTSCP, CpuidFeature.SYSCALL, CpuidFeature.MULTIBYTENOP,
@@ -29,7 +29,8 @@ internal static class SupportedTable
             # Instruction forms
 
             Written by the tests (`EMULATOR_WRITE_SUPPORTED=1 dotnet test --filter SupportedTableTests`), which also check that it is current. A form is a `Code` of Iced
-            that can be encoded in 64-bit mode. Forms of system software count as implemented when they fault as they do in user mode. SYSENTER, on Linux a 32-bit system call,
+            that can be encoded in 64-bit mode. Forms of system software count as implemented when they fault as they do in user mode. Left out are branches with a 16-bit
+            operand size, which Intel's processors do not have, and names that assemblers give to two instructions, such as FSTCW. SYSENTER, on Linux a 32-bit system call,
             ends in a report that says so.
 
 

@@ -21,6 +21,8 @@ internal static unsafe class SystemInstructions
             case Mnemonic.Int1: b.EndsBlock = true; return &DebugTrap;
             case Mnemonic.Int: b.EndsBlock = true; b.Op->Imm = i.Immediate8; return &SoftwareInterrupt;
             case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Monitor or Mnemonic.Mwait
+                // Of system management mode and of supervisors.
+                or Mnemonic.Rsm or Mnemonic.Clac or Mnemonic.Stac
                 // Without shadow stacks, which CR4.CET switches on (SDM vol. 2, INCSSP and the others); RDSSP is a hint then.
                 or Mnemonic.Incsspd or Mnemonic.Incsspq or Mnemonic.Rstorssp or Mnemonic.Saveprevssp or Mnemonic.Wrssd or Mnemonic.Wrssq
                 or Mnemonic.Wrussd or Mnemonic.Wrussq or Mnemonic.Setssbsy or Mnemonic.Clrssbsy:
@@ -28,14 +30,14 @@ internal static unsafe class SystemInstructions
                 return &InstructionBinder.Undefined;
             case Mnemonic.Hlt or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.In or Mnemonic.Out or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd
                 or Mnemonic.Outsb or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Rdmsr or Mnemonic.Wrmsr or Mnemonic.Rdpmc or Mnemonic.Lgdt or Mnemonic.Lidt
-                or Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Lmsw or Mnemonic.Clts or Mnemonic.Invlpg or Mnemonic.Invd or Mnemonic.Wbinvd
+                or Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Lmsw or Mnemonic.Clts or Mnemonic.Invlpg or Mnemonic.Invd or Mnemonic.Wbinvd or Mnemonic.Wbnoinvd
                 or Mnemonic.Swapgs or Mnemonic.Sysret or Mnemonic.Sysretq or Mnemonic.Sysexit or Mnemonic.Sysexitq or Mnemonic.Xsetbv:
                 b.EndsBlock = true;
                 return &Privileged;
             case Mnemonic.Nop or Mnemonic.Fnop when i.Mnemonic == Mnemonic.Nop: return &Nothing;
             case Mnemonic.Pause or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Rdsspd or Mnemonic.Rdsspq or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0
                 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Prefetchwt1 or Mnemonic.Reservednop
-                or Mnemonic.Cldemote:
+                or Mnemonic.Cldemote or Mnemonic.Prefetchit0 or Mnemonic.Prefetchit1:
                 return &Nothing;
             case Mnemonic.Clflush:
                 b.Form(0);
