@@ -61,10 +61,15 @@ public static class EmulatedHost
     };
 
     /// <summary>Runs <c>emulator OPTIONS PROGRAM ARGUMENTS</c> as a user would.</summary>
-    public static Outcome Command(GuestRun run, params string[] options) => NativeHost.Run(
-        CommandSettings with { Input = run.Input, Directory = run.Directory, Timeout = run.Timeout + TimeSpan.FromSeconds(20) },
-        NativeHost.Find("dotnet") ?? Environment.ProcessPath!,
-        [Path.Combine(AppContext.BaseDirectory, "emulator.dll"), .. options, run.Program, .. run.Arguments]);
+    public static Outcome Command(GuestRun run, params string[] options)
+    {
+        string[] command = CommandLine([.. options, run.Program, .. run.Arguments]);
+        return NativeHost.Run(CommandSettings with { Input = run.Input, Directory = run.Directory, Timeout = run.Timeout + TimeSpan.FromSeconds(20) }, command[0], command[1..]);
+    }
+
+    /// <summary>The host's words for <c>emulator WORDS</c>.</summary>
+    public static string[] CommandLine(params string[] words) =>
+        [NativeHost.Find("dotnet") ?? Environment.ProcessPath!, Path.Combine(AppContext.BaseDirectory, "emulator.dll"), .. words];
 }
 
 /// <summary>The host's ends of a guest's standard descriptors, drained as the guest writes.</summary>

@@ -78,6 +78,11 @@ internal sealed class SiliconPair : IDisposable
 
     private static ulong LandingAddress(InstructionForm form, int length) => form.Address + (ulong)length;
 
+    /// <summary>Lets another thread have the pair, which calls <see cref="Unpark"/> before anything else.</summary>
+    public void Park() => machine.Park();
+
+    public void Unpark() => machine.Unpark();
+
     public void Dispose()
     {
         host.Dispose();

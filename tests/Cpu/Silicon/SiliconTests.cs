@@ -42,7 +42,9 @@ internal sealed class SiliconTests
     {
         if (SiliconHost.Unsupported is { } reason)
             Assert.Ignore(reason);
-        if (!Idle.TryTake(out var pair))
+        if (Idle.TryTake(out var pair))
+            pair.Unpark();
+        else
             pair = new SiliconPair();
         var failures = new List<string>();
         try
@@ -52,6 +54,7 @@ internal sealed class SiliconTests
                 if (Exclusions.Reason(code) is null && HostHas(code))
                     Compare(pair, code, failures);
             }
+            pair.Park();
             Idle.Add(pair);
         }
         catch

@@ -157,6 +157,11 @@ internal sealed unsafe class TestMachine : IDisposable
         }
     }
 
+    /// <summary>Lets another thread have the machine, which calls <see cref="Unpark"/> before anything else.</summary>
+    public void Park() => vcpu.Park();
+
+    public void Unpark() => vcpu.Unpark();
+
     public void Dispose()
     {
         vcpu.Leave();
