@@ -109,10 +109,14 @@ internal sealed class HostStream : OpenFile
     {
         table?.Add(_ready);
         short wanted = (short)((CanRead(Flags) ? HostPoller.PollIn : 0) | (CanWrite(Flags) ? HostPoller.PollOut : 0));
-        short now = HostPoller.Ready(_fd, wanted);
-        short missing = (short)(wanted & ~now);
-        if (missing != 0 && (table is not null || _ready.HasWaiters))
-            _machine.HostPoller.IsReadyOrArm(_fd, missing, _ready);
+        short now, missing;
+        // What becomes ready between the look and the arming is not armed: look again. Errors are reported whatever is wanted, and end it.
+        do
+        {
+            now = HostPoller.Ready(_fd, wanted);
+            missing = (short)(wanted & ~now);
+        }
+        while (missing != 0 && (now & ~wanted) == 0 && (table is not null || _ready.HasWaiters) && _machine.HostPoller.IsReadyOrArm(_fd, missing, _ready));
         PollEvents events = (PollEvents)now & (PollEvents.Error | PollEvents.HangUp);
         events |= (now & HostPoller.PollIn) != 0 ? PollEvents.Readable : 0;
         events |= (now & HostPoller.PollOut) != 0 ? PollEvents.Writable : 0;
