@@ -6,6 +6,7 @@ using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Futexes;
+using Emulator.Kernel.Tasks.Ipc;
 using Emulator.Kernel.Tasks.Locks;
 using Emulator.Kernel.Tasks.Scheduling;
 
@@ -98,6 +99,10 @@ public sealed partial class Machine : IDisposable
     public HostPoller HostPoller { get; }
 
     internal FutexTable Futexes { get; } = new();
+
+    internal IpcTable<SemaphoreSet> Semaphores { get; } = new();
+
+    internal IpcTable<MessageQueue> MessageQueues { get; } = new();
 
     internal HostThreads HostThreads { get; }
 

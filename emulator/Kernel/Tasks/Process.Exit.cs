@@ -19,6 +19,8 @@ public sealed partial class Process
     internal void Finish(Task last)
     {
         Timers.CancelAll();
+        foreach (Ipc.SemaphoreSet set in Machine.Semaphores.Snapshot())
+            set.Undo(this);
         WaitStatus = IsExiting ? GroupExitStatus : LeaderStatus;
         ProcessTable table = Machine.Processes;
         HashSet<int> groupsToCheck = [];
