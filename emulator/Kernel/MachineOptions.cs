@@ -59,6 +59,9 @@ public sealed record MachineOptions
     /// <summary>Check every translation that is used against the state of its frame, and every table that a walk reads. Slow.</summary>
     public bool CheckCoherence { get; init; }
 
+    /// <summary>Simulated cycles for each event, for the statistics.</summary>
+    public Hardware.Smp.CostModel Costs { get; init; } = Hardware.Smp.CostModel.Default;
+
     public ISyscallTracer? Trace { get; init; }
 
     /// <summary>Host descriptors that become the guest's 0, 1 and 2.</summary>

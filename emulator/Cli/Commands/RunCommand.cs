@@ -6,6 +6,7 @@ using Emulator.Cli.Host;
 using Emulator.Cli.Reports;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
 using Emulator.Kernel;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Syscalls;
@@ -36,6 +37,7 @@ internal sealed class RunCommand
     private readonly Option<long?> _maxInstructions = new("--max-instructions") { Description = "stop after this many guest instructions (status 124)", HelpName = "N" };
     private readonly Option<string> _profile = new("--kernel-profile") { Description = "the Linux release to follow where releases differ: 6.1 or 6.12", HelpName = "RELEASE", DefaultValueFactory = _ => "6.12" };
     private readonly Option<ulong> _ceiling = new("--flush-ceiling") { Description = "flush ranges of up to this many pages page by page; 0: never", HelpName = "N", DefaultValueFactory = _ => TlbShootdown.DefaultCeiling };
+    private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
     private readonly Option<bool> _coherence = new("--check-coherence") { Description = "check every translation used and every table walked against the state of its frame (slow)" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "name unknown system calls and tell how the run ended" };
@@ -59,7 +61,7 @@ internal sealed class RunCommand
     private IEnumerable<Option> Options =>
     [
         _vcpus, _memory, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
-        _timeout, _maxInstructions, _profile, _ceiling, _lockdep, _coherence, _verbose, _quiet, _color,
+        _timeout, _maxInstructions, _profile, _ceiling, _costs, _lockdep, _coherence, _verbose, _quiet, _color,
     ];
 
     /// <summary>Whether an option takes the argument that follows it.</summary>
@@ -209,6 +211,8 @@ internal sealed class RunCommand
             return Wrong(out error, "--max-instructions: give a number above 0");
         if (!KernelProfiles.TryParse(parsed.GetValue(_profile)!, out KernelProfile profile))
             return Wrong(out error, $"--kernel-profile {parsed.GetValue(_profile)}: the profiles are 6.1 and 6.12");
+        if (!TryReadCosts(parsed.GetValue(_costs), out CostModel costs, out error))
+            return false;
         var binds = new List<Bind>();
         foreach (string bind in parsed.GetValue(_bind) ?? [])
         {
@@ -233,12 +237,29 @@ internal sealed class RunCommand
             Timeout = timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
             MaxInstructions = limit,
             Profile = profile,
+            Costs = costs,
             FlushCeiling = parsed.GetValue(_ceiling),
             LockDep = parsed.GetValue(_lockdep),
             CheckCoherence = parsed.GetValue(_coherence),
             FailOnUnsupported = unsupported.Equals("fail", StringComparison.Ordinal),
         };
         return true;
+    }
+
+    private static bool TryReadCosts(string? path, out CostModel costs, out string error)
+    {
+        costs = CostModel.Default;
+        error = "";
+        if (path is null)
+            return true;
+        try
+        {
+            return CostModel.Default.TryOverride(File.ReadAllText(path), out costs, out string reason) || Wrong(out error, $"--costs {path}: {reason}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Wrong(out error, $"--costs {path}: {e.Message}");
+        }
     }
 
     private static bool TryReadBind(string text, out Bind? bind, out string error)

@@ -7,6 +7,7 @@ namespace Emulator.Kernel.Shootdown;
 internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
 {
     private int _slowestPages;
+    private int _ownPages;
     private bool _someFull;
 
     /// <summary>The address space; null: whichever a target has loaded.</summary>
@@ -36,16 +37,21 @@ internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
         StrideShift = strideShift;
         Generation = generation;
         Initiator = initiator;
-        _slowestPages = 0;
+        _slowestPages = _ownPages = 0;
         _someFull = false;
     }
 
     /// <summary>Everything goes; the range given before is what was asked for.</summary>
     public void Widen() => (Start, End) = (0, TlbShootdown.FlushAll);
 
-    /// <summary>A target other than the initiator has flushed pages one by one.</summary>
-    public void NotePages(int pages)
+    /// <summary>A target has flushed pages one by one.</summary>
+    public void NotePages(int pages, bool remote)
     {
+        if (!remote)
+        {
+            _ownPages = pages;
+            return;
+        }
         for (int seen = Volatile.Read(ref _slowestPages); pages > seen;)
         {
             int found = Interlocked.CompareExchange(ref _slowestPages, pages, seen);
@@ -63,7 +69,7 @@ internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
         initiator[ShootdownCounter.WaitCalls]++;
         // A page flush takes longer than a reload of CR3: who flushed pages was the slowest.
         if (_slowestPages != 0)
-            initiator[ShootdownCounter.WaitPageFlushes] += (ulong)_slowestPages;
+            initiator[ShootdownCounter.WaitPageFlushes] += (ulong)Math.Max(0, _slowestPages - _ownPages);
         else if (_someFull)
             initiator[ShootdownCounter.WaitFullFlushes]++;
     }

@@ -44,7 +44,7 @@ public static class ShootdownCounterList
         new(ShootdownCounter.SkippedLazy, "shootdown.skipped_lazy", "vCPUs", "vCPUs not interrupted because they are lazy"),
         new(ShootdownCounter.SkippedNotLoaded, "shootdown.skipped_not_loaded", "vCPUs", "vCPUs not interrupted because they have another address space loaded"),
         new(ShootdownCounter.WaitCalls, "shootdown.wait_calls", "flushes", "flushes that had to wait for other vCPUs"),
-        new(ShootdownCounter.WaitPageFlushes, "shootdown.wait_page_flushes", "flushes", "page flushes of the slowest target, summed over those waits"),
+        new(ShootdownCounter.WaitPageFlushes, "shootdown.wait_page_flushes", "flushes", "page flushes of the slowest target beyond the initiator's own, summed over those waits"),
         new(ShootdownCounter.WaitFullFlushes, "shootdown.wait_full_flushes", "flushes", "waits whose slowest target flushed everything"),
         new(ShootdownCounter.IpisReceived, "shootdown.ipis_received", "interrupts", "interrupts received for flushes"),
         new(ShootdownCounter.NothingNotLoaded, "shootdown.nothing_not_loaded", "interrupts", "received interrupts that did nothing: another address space is loaded"),

@@ -198,8 +198,7 @@ public sealed unsafe partial class TlbShootdown
         for (ulong address = request.Start; address < request.End; address += 1UL << request.StrideShift, pages++)
             Mmu.InvalidatePage(vcpu.State, address);
         cpu[ShootdownCounter.PageFlushes] += (ulong)pages;
-        if (remote)
-            request.NotePages(pages);
+        request.NotePages(pages, remote);
     }
 
     private static void FlushFully(Vcpu vcpu, CpuTlbState cpu, Mm loaded, FlushRequest request, bool remote)

@@ -20,7 +20,7 @@ public sealed partial class Machine
         Seed = Options.Seed,
         Deterministic = Options.Deterministic,
         HostSeconds = hostSeconds,
-        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. ShootdownCounterList.All.Select(ShootdownFigure), .. KernelFigures()],
+        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. ShootdownCounterList.All.Select(ShootdownFigure), .. KernelFigures(), .. CycleFigures()],
     };
 
     private unsafe IEnumerable<Figure> CpuFigures()
@@ -52,6 +52,28 @@ public sealed partial class Machine
         yield return new Figure("memory.table_frames", "frames", "page-table pages in use at the end", (ulong)Pages.TableFrames, []);
         yield return new Figure("memory.used_frames", "frames", "frames in use at the end", (ulong)Pages.UsedFrames, []);
         yield return new Figure("memory.peak_frames", "frames", "most frames in use at one time", (ulong)Pages.PeakFrames, []);
+    }
+
+    private Figure[] CycleFigures()
+    {
+        CycleEstimate[] each = [.. Platform.Vcpus.Select(vcpu => CycleEstimate.Of(vcpu, MemorySystem.Shootdown, (ulong)Volatile.Read(ref _syscalls[vcpu.Id * CountStride]), Options.Costs))];
+        Figure Cycles(string name, string help, Func<CycleEstimate, ulong> part)
+        {
+            ImmutableArray<ulong> values = [.. each.Select(part)];
+            return new Figure("cycles." + name, "cycles", help, Sum(values), values);
+        }
+        return
+        [
+            Cycles("total", "simulated cycles of all vCPUs, by the cost model", static e => e.Total),
+            Cycles("execution", "simulated: instructions", static e => e.Execution),
+            Cycles("tlb", "simulated: second-level hits, walks and their updates", static e => e.Tlb),
+            Cycles("faults", "simulated: page faults", static e => e.Faults),
+            Cycles("syscalls", "simulated: entries by system calls", static e => e.SystemCalls),
+            Cycles("flushes", "simulated: page and full flushes, loads of CR3", static e => e.Flushes),
+            Cycles("ipi_sending", "simulated: sending interrupts", static e => e.IpiSending),
+            Cycles("ipi_waiting", "simulated: initiators waiting for the slowest target", static e => e.IpiWaiting),
+            Cycles("ipi_receiving", "simulated: taking interrupts", static e => e.IpiReceiving),
+        ];
     }
 
     private ImmutableArray<ulong> PerVcpu(Func<Vcpu, ulong> value) => [.. Platform.Vcpus.Select(value)];
