@@ -10,15 +10,18 @@ public sealed class KernelThread
 {
     private readonly WaitQueue _queue = new();
     private readonly object _monitor = new();
-    private Exception? _failure;
+    private bool _announced;
     private bool _ended;
 
     internal KernelThread(Task task) => Task = task;
 
     public Task Task { get; }
 
-    /// <summary>The code has ended, and the task with it.</summary>
-    public bool HasEnded => Volatile.Read(ref _ended);
+    /// <summary>The code has ended, and the task has given up its address space.</summary>
+    public bool HasEnded => Volatile.Read(ref _announced);
+
+    /// <summary>What the code threw.</summary>
+    internal Exception? Failure { get; set; }
 
     /// <summary>Waits, as a task, until the thread has ended.</summary>
     /// <exception cref="Exception">Whatever the thread's code threw.</exception>
@@ -46,19 +49,26 @@ public sealed class KernelThread
 
     internal void ThrowFailure()
     {
-        if (_failure is not null)
-            ExceptionDispatchInfo.Throw(_failure);
+        if (Failure is not null)
+            ExceptionDispatchInfo.Throw(Failure);
     }
 
-    internal void End(Exception? failure)
+    /// <summary>Tells waiting tasks; by the task itself, while it is one.</summary>
+    internal void Announce()
     {
-        _failure = failure;
+        Volatile.Write(ref _announced, true);
+        _queue.WakeAll();
+    }
+
+    /// <summary>Tells waiting threads of the host, when the task is gone.</summary>
+    internal void End()
+    {
+        Announce();
         lock (_monitor)
         {
-            Volatile.Write(ref _ended, true);
+            _ended = true;
             Monitor.PulseAll(_monitor);
         }
-        _queue.WakeAll();
     }
 }
 

@@ -19,7 +19,7 @@ public class Walker(Machine machine) : MmuNotifier
     // The CPUs forget a range, and so must the device. (0, ulong.MaxValue) is everything: it has no size to compute with.
     public override void ArchInvalidateSecondaryTlbs(Task? task, Mm mm, ulong start, ulong end) => Forget(start, end);
 
-    public void Forget(ulong start, ulong end)
+    public virtual void Forget(ulong start, ulong end)
     {
         lock (_lock)
         {

@@ -102,6 +102,16 @@ public sealed unsafe partial class Mm
     /// <summary>Whether a device has used a page (mmu_notifier_test_young).</summary>
     internal bool TestYoungNotify(Task? task, ulong address) => Volatile.Read(ref Notifiers)?.TestYoung(task, address) ?? false;
 
+    /// <summary>Reports it when a callback is about to take the mmap lock, and stops the machine when it can not get it.</summary>
+    internal void RefuseLockInCallback(Task? task, string rule)
+    {
+        if (task is null || task.Operations.Callbacks == 0)
+            return;
+        if (MmapLock.IsHeld)
+            StopSelfDeadlock(task, rule, "the mmap lock is taken");
+        _system.Violations.Report(task, rule, "the mmap lock is taken in a callback");
+    }
+
     /// <summary>A callback waits for its own end: reported, and the machine stops, where Linux would hang.</summary>
     /// <exception cref="TaskKilledException">Always.</exception>
     [System.Diagnostics.CodeAnalysis.DoesNotReturn]

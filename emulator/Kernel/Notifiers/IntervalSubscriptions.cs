@@ -38,8 +38,6 @@ internal sealed class IntervalSubscriptions(Mm mm)
     /// <summary>mmu_interval_notifier_insert_locked: the mmap lock is held for writing.</summary>
     internal static int Insert(Task? task, Mm mm, MmuIntervalNotifier notifier, ulong start, ulong length)
     {
-        if (task?.Operations.Callbacks > 0)
-            mm.System.Violations.Report(task, NotifierRules.NoRegisterInCallback, $"{notifier} is inserted");
         if (length == 0 || start + (length - 1) < start)
             return -Errno.EOVERFLOW;
         if (mm.Users == 0)

@@ -30,7 +30,8 @@ internal sealed class IntervalTree
 
     public int Count { get; private set; }
 
-    public bool IsEmpty => _root is null;
+    /// <summary>Nodes from the root to the deepest leaf.</summary>
+    public int Height => HeightOf(_root);
 
     public void Insert(MmuIntervalNotifier notifier)
     {

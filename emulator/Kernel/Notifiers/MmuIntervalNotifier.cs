@@ -45,6 +45,7 @@ public abstract class MmuIntervalNotifier
     /// <returns>0; -EOVERFLOW for an empty range or one that wraps; -EINVAL for an address space that is ending.</returns>
     public int Insert(Task? task, Mm mm, ulong start, ulong length)
     {
+        mm.RefuseLockInCallback(task, NotifierRules.NoRegisterInCallback);
         mm.LockWrite(task);
         int error = InsertLocked(task, mm, start, length);
         mm.UnlockWrite();

@@ -39,7 +39,7 @@ public abstract class MmuNotifier
     /// <summary>Whether callbacks are delivered: false once <see cref="Release"/> was called.</summary>
     public bool IsListed { get; internal set; }
 
-    /// <summary>Users of a notifier that came from <see cref="NotifierSubscriptions.Get"/>; under the subscriptions' lock.</summary>
+    /// <summary>Users of a notifier that came from <see cref="Get"/>; under the subscriptions' lock.</summary>
     internal int Users { get; set; }
 
     /// <summary>
@@ -83,6 +83,7 @@ public abstract class MmuNotifier
     /// <returns>0, or -EINVAL for a combination of callbacks that cannot work.</returns>
     public int Register(Task? task, Mm mm)
     {
+        mm.RefuseLockInCallback(task, NotifierRules.NoRegisterInCallback);
         mm.LockWrite(task);
         int error = RegisterLocked(task, mm);
         mm.UnlockWrite();
@@ -96,7 +97,15 @@ public abstract class MmuNotifier
     /// callback runs any more. Must not be called from a callback.</summary>
     public void Unregister(Task? task) => NotifierSubscriptions.Unregister(task, this);
 
-    /// <summary>Drops a user of <see cref="NotifierSubscriptions.Get"/> (mmu_notifier_put). After the last one no new callback begins, and <see cref="Free"/> is called
+    /// <summary>
+    /// The notifier of a type that an address space has, made and registered if it has none (mmu_notifier_get). Each call is undone by
+    /// <see cref="Put"/>. The caller holds no lock of the address space and is one of its users.
+    /// </summary>
+    /// <returns>0 or a negative errno.</returns>
+    public static int Get<TNotifier>(Task? task, Mm mm, Func<TNotifier> make, out TNotifier? notifier)
+        where TNotifier : MmuNotifier => NotifierSubscriptions.Get(task, mm, make, out notifier);
+
+    /// <summary>Drops a user of <see cref="Get"/> (mmu_notifier_put). After the last one no new callback begins, and <see cref="Free"/> is called
     /// when those that run have ended; <see cref="Release"/> is not called.</summary>
     public void Put(Task? task) => NotifierSubscriptions.Put(task, this);
 

@@ -54,8 +54,6 @@ internal sealed class NotifierSubscriptions(Mm mm)
         Violations violations = mm.System.Violations;
         if (!mm.MmapLock.IsHeldForWrite)
             violations.Report(task, NotifierRules.RegisterUnderMmapLock, "the lock is not held");
-        if (task?.Operations.Callbacks > 0)
-            violations.Report(task, NotifierRules.NoRegisterInCallback, $"{notifier} is registered");
         if (mm.Users == 0)
         {
             violations.Report(task, NotifierRules.UsersWhileRegistering, $"{notifier} comes too late");
@@ -100,14 +98,11 @@ internal sealed class NotifierSubscriptions(Mm mm)
         mm.PutContext();
     }
 
-    /// <summary>
-    /// The notifier of an address space that <paramref name="key"/> names, made and registered if there is none (mmu_notifier_get). Each
-    /// call is undone by <see cref="MmuNotifier.Put"/>. Takes the mmap lock.
-    /// </summary>
-    /// <returns>0 or a negative errno.</returns>
+    /// <inheritdoc cref="MmuNotifier.Get"/>
     internal static int Get<TNotifier>(Task? task, Mm mm, Func<TNotifier> make, out TNotifier? notifier)
         where TNotifier : MmuNotifier
     {
+        mm.RefuseLockInCallback(task, NotifierRules.NoRegisterInCallback);
         mm.LockWrite(task);
         try
         {

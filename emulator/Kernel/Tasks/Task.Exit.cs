@@ -39,6 +39,7 @@ public sealed unsafe partial class Task
             process.Finish(this);
         else
             process.ThreadGone.WakeAll();
+        _thread?.Announce();
         Machine.Scheduler.Exit(this);
         ReleaseRegisters();
     }

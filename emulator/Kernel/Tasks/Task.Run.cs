@@ -50,7 +50,7 @@ public sealed unsafe partial class Task
     /// <summary>The root of a task whose code is C#.</summary>
     internal void RunCode(Action<Task> body, KernelThread thread)
     {
-        Exception? failure = null;
+        _thread = thread;
         try
         {
             try
@@ -61,19 +61,21 @@ public sealed unsafe partial class Task
             catch (Exception e) when (e is not TaskKilledException)
 #pragma warning restore CA1031
             {
-                failure = e;
+                thread.Failure = e;
             }
-            Exit(WaitStatus.Exited(failure is null ? 0 : 1));
+            Exit(WaitStatus.Exited(thread.Failure is null ? 0 : 1));
         }
 #pragma warning disable CA1031 // Callbacks of the code run at its task's end, too.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            failure ??= e;
+            thread.Failure ??= e;
             Abandon();
         }
-        thread.End(failure);
+        thread.End();
     }
+
+    private KernelThread? _thread;
 
     private void Loop()
     {
