@@ -274,9 +274,9 @@ public sealed unsafe partial class Mm
             ulong index = vma.IndexOf(at);
             if (index >= pages || !cache.TryGetPage(index, create: false, out Pfn frame))
                 continue;
-            // Whoever holds the lock is about to take the page away (next_uptodate_folio).
+            // Whoever holds the lock is about to take the page away; an unused one has nothing to show (next_uptodate_folio).
             bool locked = _system.PageLocks.TryLock(frame);
-            if (locked && cache.Holds(frame, index))
+            if (locked && cache.Holds(frame, index) && (Pages[frame].Flags & PageFlags.Unused) == 0)
             {
                 Map(frame);
                 PageTables.Set(entry + (i - slot), frame.Address | (ulong)(bits & ~Pte.Accessed));

@@ -131,11 +131,11 @@ public abstract unsafe class PageCache
         }
     }
 
-    /// <summary>Whether the page is present, without bringing it in.</summary>
+    /// <summary>Whether the page is present and has contents, without bringing it in.</summary>
     public bool Contains(ulong index)
     {
         lock (_lock)
-            return _index.TryGet(index, out _);
+            return _index.TryGet(index, out Pfn frame) && (Pages[frame].Flags & PageFlags.Unused) == 0;
     }
 
     /// <summary>Finds a page and takes a reference to it, which the caller drops with <see cref="PageAllocator.Put"/>.</summary>

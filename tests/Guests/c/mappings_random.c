@@ -233,6 +233,9 @@ static void file_io(void)
     case 1:
         r = fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, n);
         break;
+    case 2:
+        r = fallocate(file, next(2) ? 0 : FALLOC_FL_KEEP_SIZE, offset, n);
+        break;
     case 3:
         r = pwrite(file, source, (size_t)n, offset); // From a buffer: kernels differ in what a write from a bad address leaves.
         break;
