@@ -204,6 +204,49 @@ static void check_interrupt(void)
     passed("interrupted by a signal");
 }
 
+static uint32_t several[3];
+static long several_result;
+
+static struct futex_waitv entry(uint32_t *at, uint32_t value)
+{
+    return (struct futex_waitv){ .uaddr = (uint64_t)at, .val = value, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG };
+}
+
+static void wait_for_any(void *argument)
+{
+    (void)argument;
+    struct futex_waitv waits[3] = { entry(&several[0], 0), entry(&several[1], 0), entry(&several[2], 0) };
+    several_result = sys(futex_waitv, waits, 3, 0, NULL, 1);
+}
+
+static void check_waitv(void)
+{
+    struct futex_waitv waits[2] = { entry(&several[0], 0), entry(&several[1], 1) };
+    struct __kernel_timespec past = { 1, 0 };
+    CHECK_EQ(sys(futex_waitv, waits, 2, 0, NULL, 1), -EAGAIN);
+    CHECK_EQ(sys(futex_waitv, waits, 1, 0, &past, 1), -ETIMEDOUT);
+    CHECK_EQ(sys(futex_waitv, waits, 1, 0, &past, 0), -ETIMEDOUT);
+    CHECK_EQ(sys(futex_waitv, waits, 1, 0, &past, 7), -EINVAL);
+    CHECK_EQ(sys(futex_waitv, waits, 0, 0, NULL, 1), -EINVAL);
+    CHECK_EQ(sys(futex_waitv, waits, 129, 0, NULL, 1), -EINVAL);
+    CHECK_EQ(sys(futex_waitv, waits, 1, 1, NULL, 1), -EINVAL);
+    CHECK_EQ(sys(futex_waitv, NULL, 1, 0, NULL, 1), -EINVAL);
+    CHECK_EQ(sys(futex_waitv, 8, 1, 0, NULL, 1), -EFAULT);
+    waits[0].flags |= 64;
+    CHECK_EQ(sys(futex_waitv, waits, 1, 0, NULL, 1), -EINVAL);
+    waits[0] = entry((uint32_t *)((char *)several + 1), 0);
+    CHECK_EQ(sys(futex_waitv, waits, 1, 0, NULL, 1), -EINVAL);
+    for (int i = 0; i < 3; i++) {
+        thread *t = thread_start(wait_for_any, NULL);
+        while (op(&several[i], FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, 0, NULL, 0) != 1)
+            thread_yield();
+        thread_join(t);
+        CHECK_EQ(several_result, i);
+        CHECK_EQ(op(&several[(i + 1) % 3], FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, 0, NULL, 0), 0);
+    }
+    passed("several at once");
+}
+
 int main(int argc, char **argv, char **envp)
 {
     (void)argc, (void)argv, (void)envp;
@@ -214,5 +257,6 @@ int main(int argc, char **argv, char **envp)
     check_shared();
     check_robust();
     check_interrupt();
+    check_waitv();
     return report();
 }

@@ -3,6 +3,7 @@
 #include "guest/signals.h"
 #include "guest/threads.h"
 
+#include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/utsname.h>
@@ -194,6 +195,62 @@ static void check_clone(void)
     passed("clone");
 }
 
+static void check_pidfd(void)
+{
+    int gate[2];
+    sys(pipe2, gate, 0);
+    long child = sys(fork);
+    if (!child) {
+        char c;
+        sys(read, gate[0], &c, 1);
+        exit_group(21);
+    }
+    int fd = (int)sys(pidfd_open, child, 0);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(sys(fcntl, fd, F_GETFD, 0), FD_CLOEXEC);
+    struct pollfd poll = { fd, POLLIN, 0 };
+    CHECK_EQ(sys(poll, &poll, 1, 0), 0);
+    CHECK_EQ(sys(pidfd_send_signal, fd, 0, NULL, 0), 0);
+    CHECK_EQ(sys(pidfd_send_signal, fd, 65, NULL, 0), -EINVAL);
+    CHECK_EQ(sys(pidfd_send_signal, fd, 0, NULL, 1u << 31), -EINVAL);
+    CHECK_EQ(sys(pidfd_send_signal, gate[0], 0, NULL, 0), -EBADF);
+    siginfo_t info = { 0 };
+    CHECK_EQ(sys(waitid, 3, fd, &info, WEXITED | WNOHANG, NULL), 0);
+    CHECK_EQ(info.si_pid, 0);
+    int impatient = (int)sys(pidfd_open, child, O_NONBLOCK);
+    CHECK_EQ(sys(waitid, 3, impatient, &info, WEXITED, NULL), -EAGAIN);
+    sys(write, gate[1], "x", 1);
+    CHECK_EQ(sys(poll, &poll, 1, 10000), 1);
+    CHECK_EQ(poll.revents, POLLIN);
+    CHECK_EQ(sys(waitid, 3, fd, &info, WEXITED, NULL), 0);
+    CHECK_EQ(info.si_pid, child);
+    CHECK_EQ(info.si_status, 21);
+    CHECK_EQ(sys(waitid, 3, fd, &info, WEXITED, NULL), -ECHILD);
+    CHECK_EQ(sys(waitid, 3, gate[0], &info, WEXITED, NULL), -EBADF);
+    CHECK_EQ(sys(pidfd_send_signal, fd, SIGTERM, NULL, 0), -ESRCH);
+    CHECK_EQ(sys(poll, &poll, 1, 0), 1);
+    CHECK_EQ(sys(pidfd_open, 0, 0), -EINVAL);
+    CHECK_EQ(sys(pidfd_open, 0x3fffffff, 0), -ESRCH);
+
+    child = sys(fork);
+    if (!child)
+        for (;;)
+            sys(pause);
+    int other = (int)sys(pidfd_open, child, 0);
+    siginfo_t queued = { 0 };
+    queued.si_signo = SIGTERM;
+    queued.si_code = SI_USER;
+    CHECK_EQ(sys(pidfd_send_signal, other, SIGTERM, &queued, 0), -EPERM);
+    CHECK_EQ(sys(pidfd_send_signal, other, SIGHUP, &queued, 0), -EINVAL);
+    queued.si_code = SI_QUEUE;
+    CHECK_EQ(sys(pidfd_send_signal, other, SIGTERM, &queued, 0), 0);
+    CHECK_EQ(sys(waitid, 3, other, &info, WEXITED, NULL), 0);
+    CHECK_EQ(info.si_code, CLD_KILLED);
+    CHECK_EQ(info.si_status, SIGTERM);
+    sys(close, fd), sys(close, impatient), sys(close, other), sys(close, gate[0]), sys(close, gate[1]);
+    passed("pidfd");
+}
+
 int main(int argc, char **argv, char **envp)
 {
     (void)argc, (void)argv, (void)envp;
@@ -205,5 +262,6 @@ int main(int argc, char **argv, char **envp)
     check_names();
     check_unknown();
     check_clone();
+    check_pidfd();
     return report();
 }

@@ -65,7 +65,7 @@ internal static class EventSyscalls
         return -Errno.EFAULT;
     }
 
-    private static Files.Path Anonymous(Task t, string name)
+    internal static Files.Path Anonymous(Task t, string name)
     {
         AnonymousFilesystem fs = t.Machine.Vfs.Anonymous;
         return fs.Add(new MemoryInode(fs, 0x180, t.Credentials.EffectiveUid, t.Credentials.EffectiveGid), $"anon_inode:{name}");

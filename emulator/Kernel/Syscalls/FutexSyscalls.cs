@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Futexes;
@@ -10,9 +11,12 @@ internal static class FutexSyscalls
     private const int WAIT = 0, WAKE = 1, FD = 2, REQUEUE = 3, CMP_REQUEUE = 4, WAKE_OP = 5, LOCK_PI = 6, UNLOCK_PI = 7, TRYLOCK_PI = 8, WAIT_BITSET = 9,
         WAKE_BITSET = 10, LOCK_PI2 = 13, PRIVATE = 128, CLOCK_REALTIME = 256;
 
+    private const int FUTEX_WAITV_MAX = 128;
+
     internal static readonly SyscallDefinition[] Table =
     [
         new(202, "futex", "ptr,futexop,uint,timespec,ptr,hex", Futex),
+        new(449, "futex_waitv", "ptr,uint,hex,timespec,clockid", WaitMultiple),
     ];
 
     private static long Futex(Task t, in SyscallArgs a)
@@ -67,6 +71,26 @@ internal static class FutexSyscalls
             return result;
         t.RestartBlock = task => Wait(task, address, value, bitset, shared, deadline);
         return -Errno.ERESTART_RESTARTBLOCK;
+    }
+
+    private static long WaitMultiple(Task t, in SyscallArgs a)
+    {
+        (uint count, int clock) = ((uint)a.A1, (int)a.A4);
+        if ((uint)a.A2 != 0 || count is 0 or > FUTEX_WAITV_MAX || a.A0 == 0)
+            return -Errno.EINVAL;
+        long deadline = Clock.Never;
+        if (a.A3 != 0)
+        {
+            if (clock is not (TimeSyscalls.CLOCK_REALTIME or TimeSyscalls.CLOCK_MONOTONIC))
+                return -Errno.EINVAL;
+            long error = ReadDeadline(t, a.A3, relative: false, realtime: clock == TimeSyscalls.CLOCK_REALTIME, out deadline);
+            if (error != 0)
+                return error;
+        }
+        var entries = new FutexWaitEntry[count];
+        if (!t.CopyFromUser(a.A0, MemoryMarshal.AsBytes(entries.AsSpan())))
+            return -Errno.EFAULT;
+        return Array.TrueForAll(entries, static e => e.IsValid) ? t.Machine.Futexes.WaitMultiple(t, entries, deadline) : -Errno.EINVAL;
     }
 
     private static long ReadDeadline(Task t, ulong address, bool relative, bool realtime, out long deadline)

@@ -186,7 +186,7 @@ internal static unsafe class SignalSyscalls
             return -Errno.EINVAL;
         ProcessTable table = t.Machine.Processes;
         if (pid > 0)
-            return table.FindProcess(pid) is { } process ? SendTo(process) : -Errno.ESRCH;
+            return table.FindProcess(pid) is { } process ? SendToProcess(t, process, signal) : -Errno.ESRCH;
         if (pid == int.MinValue)
             return -Errno.ESRCH;
         Process[] targets = pid == -1
@@ -194,12 +194,21 @@ internal static unsafe class SignalSyscalls
             : table.InGroup(pid == 0 ? t.Process.ProcessGroup : -pid);
         long result = -Errno.ESRCH;
         foreach (Process target in targets)
-            if (SendTo(target) == 0)
+            if (SendToProcess(t, target, signal) == 0)
                 result = 0;
         return result;
+    }
 
-        long SendTo(Process target) =>
-            target == t.Machine.Init ? -Errno.EPERM : signal == 0 ? 0 : target.Send(FromSender(t, signal, SignalInfo.SI_USER));
+    /// <summary>A signal as kill sends it; 0 only asks whether it may be sent.</summary>
+    internal static long SendToProcess(Task t, Process target, int signal)
+    {
+        if (signal is < 0 or > Signal.Count)
+            return -Errno.EINVAL;
+        if (target == t.Machine.Init)
+            return -Errno.EPERM;
+        if (t.Machine.Processes.FindProcess(target.Pid) != target)
+            return -Errno.ESRCH;
+        return signal == 0 ? 0 : target.Send(FromSender(t, signal, SignalInfo.SI_USER));
     }
 
     private static long TKill(Task t, in SyscallArgs a) => (int)a.A0 <= 0 ? -Errno.EINVAL : SendToThread(t, 0, (int)a.A0, (int)a.A1);
@@ -221,12 +230,20 @@ internal static unsafe class SignalSyscalls
         long error = ReadInfo(t, a.A2, (int)a.A1, (int)a.A0, out SignalInfo? info);
         if (error != 0)
             return error;
-        if (t.Machine.Processes.FindProcess((int)a.A0) is not { } process)
-            return -Errno.ESRCH;
-        if (process == t.Machine.Init)
-            return -Errno.EPERM;
-        return info is null ? 0 : process.Send(info);
+        return t.Machine.Processes.FindProcess((int)a.A0) is { } process ? SendInfo(t, process, info) : -Errno.ESRCH;
     }
+
+    /// <summary>A signal with the information that the program gives at <paramref name="infoAt"/>.</summary>
+    internal static long QueueToProcess(Task t, Process target, int signal, ulong infoAt)
+    {
+        long error = ReadInfo(t, infoAt, signal, target.Pid, out SignalInfo? info);
+        if (error != 0)
+            return error;
+        return t.Machine.Processes.FindProcess(target.Pid) == target ? SendInfo(t, target, info) : -Errno.ESRCH;
+    }
+
+    private static long SendInfo(Task t, Process target, SignalInfo? info) =>
+        target == t.Machine.Init ? -Errno.EPERM : info is null ? 0 : target.Send(info);
 
     private static long TgSigQueueInfo(Task t, in SyscallArgs a)
     {

@@ -18,6 +18,7 @@ public sealed class SyscallTable
         NameSyscalls.Table,
         OpenSyscalls.Table,
         PathSyscalls.Table,
+        PidFdSyscalls.Table,
         PollSyscalls.Table,
         ReadWriteSyscalls.Table,
         SchedulingSyscalls.Table,

@@ -1,3 +1,4 @@
+using Emulator.Kernel.Files;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
@@ -48,6 +49,7 @@ internal static class WaitSyscalls
         int kind = (int)a.A0;
         int id = (int)a.A1;
         uint options = (uint)a.A3;
+        bool neverBlocks = false;
         if ((options & ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE)) != 0
             || (options & (WEXITED | WUNTRACED | WCONTINUED)) == 0)
             return -Errno.EINVAL;
@@ -62,11 +64,22 @@ internal static class WaitSyscalls
                 id = t.Process.ProcessGroup;
                 break;
             case P_PIDFD:
-                return -Errno.EBADF;
+                if (id < 0)
+                    return -Errno.EINVAL;
+                using (FileReference reference = t.Files.Get(id))
+                {
+                    if (reference.File is not PidFd file)
+                        return -Errno.EBADF;
+                    (kind, id) = (P_PID, file.Process.Pid);
+                    neverBlocks = file.IsNonBlocking && (options & WNOHANG) == 0;
+                }
+                break;
             default:
                 return -Errno.EINVAL;
         }
-        long result = Wait(t, kind, id, options, out Found found);
+        long result = Wait(t, kind, id, neverBlocks ? options | WNOHANG : options, out Found found);
+        if (result == 0 && neverBlocks)
+            return -Errno.EAGAIN;
         if (result < 0)
             return result;
         if (result > 0 && a.A4 != 0 && !t.TryWrite(a.A4, ResourceUsage.Of(found.Usage)))
