@@ -127,9 +127,11 @@ internal static unsafe class Comparison
         return text.ToString();
     }
 
-    /// <summary>Where the explicit memory operand lies, and what it is.</summary>
+    /// <summary>Where the explicit memory operand lies, and what it is; for a far return, the top of the stack.</summary>
     public static string DescribeOperand(ref CpuImage state, in Instruction instruction, ReadOnlySpan<byte> data)
     {
+        if (instruction.FlowControl == FlowControl.Return && state.Gpr[4] - DataBase is var top && top <= (ulong)data.Length - 40)
+            return $" stack={Hex(data.Slice((int)top, 40))}";
         ulong[] registers = new ReadOnlySpan<ulong>(System.Runtime.CompilerServices.Unsafe.AsPointer(ref state), 16).ToArray();
         ulong fs = state.FsBase, gs = state.GsBase;
         for (var i = 0; i < instruction.OpCount; i++)

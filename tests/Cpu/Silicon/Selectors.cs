@@ -93,4 +93,17 @@ internal static unsafe class Selectors
             value[..bytes].CopyTo(page[at..]);
         }
     }
+
+    /// <summary>
+    /// An IRET that pops AC from a misaligned stack raises #AC with AC clear in the saved flags; Linux takes that for a split lock and starts it again, for
+    /// ever (arch/x86/kernel/cpu/bus_lock.c:handle_user_split_lock).
+    /// </summary>
+    public static bool NeverEnd(in Instruction instruction, in CpuImage state, ReadOnlySpan<byte> data)
+    {
+        int bytes = SlotBytes(instruction);
+        if (Slots(instruction) != 5 || bytes == 2 || state.Gpr[4] % (ulong)bytes == 0)
+            return false;
+        var flags = state.Gpr[4] + (ulong)(2 * bytes) - SiliconLayout.DataBase;
+        return flags < (ulong)data.Length - 4 && (BitConverter.ToUInt32(data[(int)flags..]) & Emulator.Hardware.Cpu.Flags.AlignmentCheck) != 0;
+    }
 }

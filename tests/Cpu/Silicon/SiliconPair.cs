@@ -34,7 +34,7 @@ internal sealed class SiliconPair : IDisposable
             var attempts = 0;
             do
                 generator.Fill(form, ref cases[i]);
-            while (UndefinedResults.IsResult(form.Instruction, in cases[i].State) && ++attempts < 100);
+            while ((UndefinedResults.IsResult(form.Instruction, in cases[i].State) || Selectors.NeverEnd(form.Instruction, in cases[i].State, pristine)) && ++attempts < 100);
             // An immediate may make it undefined in every state.
             if (attempts == 100)
                 return 0;

@@ -143,18 +143,21 @@ internal static unsafe class FarTransfers
         if (pointer == null)
             return Chain.StackFault(c, op);
         ulong rip = ulong.CreateTruncating(*pointer);
-        if (code != DescriptorTable.UserCode)
+        bool code32 = IsCode32(code, isReturn: true);
+        if (code != DescriptorTable.UserCode && !code32)
             return Refuse(c, op, code, isReturn: true);
         pointer = Access.Read<T>(c, frame + (ulong)(3 * sizeof(T)));
         if (pointer == null)
             return Chain.StackFault(c, op);
         ulong stack = ulong.CreateTruncating(*pointer);
-        pointer = Access.Read<T>(c, frame + (ulong)(4 * sizeof(T)));
-        if (pointer == null)
+        segment = Access.Read<ushort>(c, frame + (ulong)(4 * sizeof(T)));
+        if (segment == null)
             return Chain.StackFault(c, op);
-        ushort data = ushort.CreateTruncating(*pointer);
+        ushort data = *segment;
         if (data != DescriptorTable.UserData)
             return Chain.Raise(c, op, Vector.GeneralProtection, DescriptorTable.ErrorCode(data));
+        if (code32)
+            return Refuse(c, op, code, isReturn: true);
         if (!Branches.IsCanonical(rip))
             return Chain.Raise(c, op, Vector.GeneralProtection);
         ulong writable = Flags.WritableByUser(sizeof(T));
@@ -164,10 +167,14 @@ internal static unsafe class FarTransfers
         return Chain.ExitTo(c, op, rip, HandlerExit.Lookup);
     }
 
-    /// <summary>The fault of a selector that is not 64-bit user code: returns need one of privilege 3, calls and jumps take any.</summary>
+    /// <summary>Whether the selector leads to compatibility mode: returns need one of privilege 3, calls and jumps take any.</summary>
+    private static bool IsCode32(ushort selector, bool isReturn)
+        => DescriptorTable.Find(selector, cpu: 0) is { IsCode: true, IsLong: false } && (!isReturn || (selector & 3) == 3);
+
+    /// <summary>The end of a transfer to what is not 64-bit user code.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static nint Refuse(VcpuState* c, Op* op, ushort selector, bool isReturn)
-        => DescriptorTable.Find(selector, cpu: 0) is { IsCode: true, IsLong: false } && (!isReturn || (selector & 3) == 3)
+        => IsCode32(selector, isReturn)
             ? InstructionBinder.RaiseUnsupported(c, op, Unsupported.CompatibilityMode)
             : Chain.Raise(c, op, Vector.GeneralProtection, DescriptorTable.ErrorCode(selector));
 }
