@@ -1,4 +1,6 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Checker;
 using Emulator.Kernel.Memory;
 using FsCheck;
 using FsCheck.Fluent;
@@ -55,7 +57,8 @@ public sealed unsafe class AddressSpacePropertyTests
         private readonly MemoryStand _stand;
         private readonly List<(Kernel.Memory.Mm Mm, AddressSpaceModel Model)> _processes = [];
         private readonly List<(CacheFile File, ShmemPageCache Cache, ModelObject Model)> _files = [];
-        private int _current;
+        private readonly List<Pfn> _pinned = [];
+        private int _current, _steps;
 
         public Sequence(MemoryStand stand)
         {
@@ -75,6 +78,7 @@ public sealed unsafe class AddressSpacePropertyTests
 
         public void End()
         {
+            Mm.UnpinUserPages(_pinned.ToArray(), dirty: true);
             foreach ((Kernel.Memory.Mm mm, _) in _processes)
                 mm.Put(null);
             foreach ((CacheFile file, _, _) in _files)
@@ -99,9 +103,11 @@ public sealed unsafe class AddressSpacePropertyTests
                 11 => Exit(),
                 12 => Truncate(r[3], r[4]),
                 13 => Switch(r[3]),
+                14 => Compact(),
+                15 => Pin(start, pages, r[3], r[4]),
                 _ => Touch(start, pages, (byte)r[3], write: r[4] % 3 != 0),
             };
-            return wrong ?? CheckSome(r[4]) ?? CheckTree();
+            return wrong ?? CheckSome(r[4]) ?? CheckTree() ?? CheckFrames();
         }
 
         private static int Prot(int r) => (r % 4) switch { 0 => PROT_NONE, 1 => PROT_READ, _ => PROT_READ | PROT_WRITE };
@@ -222,6 +228,55 @@ public sealed unsafe class AddressSpacePropertyTests
         {
             _current = r % _processes.Count;
             return null;
+        }
+
+        /// <summary>Every page that may moves to another frame.</summary>
+        private string? Compact()
+        {
+            _stand.System.Migration.Compact(null);
+            return null;
+        }
+
+        /// <summary>Pins pages, or gives up half of the pins there are.</summary>
+        private string? Pin(ulong start, int pages, int r, int unpin)
+        {
+            if (unpin % 3 == 0)
+            {
+                int half = (_pinned.Count + 1) / 2;
+                Mm.UnpinUserPages(_pinned.GetRange(0, half).ToArray(), dirty: false);
+                _pinned.RemoveRange(0, half);
+                return null;
+            }
+            bool write = r % 2 == 0;
+            Span<Pfn> frames = stackalloc Pfn[pages];
+            int taken = Mm.PinUserPages(null, start, (write ? FollFlags.Write : FollFlags.None) | (r / 2 % 2 == 0 ? FollFlags.Longterm : FollFlags.None), frames);
+            int expected = 0;
+            while (expected < pages && Model.Pages.TryGetValue(start + ((ulong)expected << 12), out ModelPage? page)
+                && page.Readable && !page.IsBeyondEnd && (!write || page.Writable))
+                expected++;
+            for (int i = 0; i < taken; i++)
+            {
+                _pinned.Add(frames[i]);
+                byte* data = _stand.Pages.Memory.Pointer(frames[i]);
+                ModelPage page = Model.Pages[start + ((ulong)i << 12)];
+                if (*data != page.Read())
+                    return $"the pinned page of {start + ((ulong)i << 12):x} holds {*data}, not {page.Read()}";
+                if (write)
+                {
+                    *data = (byte)r;
+                    page.Write((byte)r);
+                }
+            }
+            return taken == expected || (expected == 0 && taken == -Errno.EFAULT) ? null : $"{taken} pages pinned, not {expected}";
+        }
+
+        /// <summary>Counts and reverse maps agree with page tables.</summary>
+        private string? CheckFrames()
+        {
+            if (++_steps % 8 != 0)
+                return null;
+            IReadOnlyList<string> errors = new MmChecker(_stand.System).Check();
+            return errors.Count == 0 ? null : string.Join('\n', errors);
         }
 
         private string? Touch(ulong start, int pages, byte value, bool write)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Emulator.Hardware;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Loader;
@@ -42,6 +43,15 @@ public sealed class MemorySystem : IDisposable
     internal NumberTable<AnonVma> AnonVmas { get; } = new();
 
     internal Migration Migration { get; }
+
+    private readonly ConcurrentDictionary<ulong, Mm> _addressSpaces = new();
+
+    internal void Add(Mm mm) => _addressSpaces[mm.Context.Id] = mm;
+
+    internal void Remove(Mm mm) => _addressSpaces.TryRemove(mm.Context.Id, out _);
+
+    /// <summary>The address spaces that are there, in the order they were made.</summary>
+    internal IReadOnlyList<Mm> AddressSpaces => [.. _addressSpaces.OrderBy(static p => p.Key).Select(static p => p.Value)];
 
     public SwapArea Swap { get; }
 

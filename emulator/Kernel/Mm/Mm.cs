@@ -27,6 +27,7 @@ public sealed partial class Mm
         _system = system;
         Tables = tables;
         Context = system.Shootdown.NewContext();
+        system.Add(this);
     }
 
     internal RwSemaphore MmapLock { get; } = new(LockClass.MmapLock);
@@ -175,6 +176,7 @@ public sealed partial class Mm
         }
         ExecutableFile?.Put();
         UnlockWrite();
+        _system.Remove(this);
     }
 
     /// <summary>Holds the mmap lock for reading as long as the scope lives: VMAs stay, faults go on.</summary>

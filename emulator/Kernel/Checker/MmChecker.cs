@@ -1,0 +1,218 @@
+using System.Globalization;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Memory;
+
+namespace Emulator.Kernel.Checker;
+
+/// <summary>
+/// Compares what frames say of themselves with what is really there: page tables of all address spaces, page caches, the swap area, and reverse
+/// maps both ways. The machine must be quiescent: no task is in the kernel.
+/// </summary>
+internal sealed unsafe class MmChecker(MemorySystem system)
+{
+    private readonly List<string> _errors = [];
+    private readonly Dictionary<ulong, List<(Mm Mm, ulong Address)>> _mappings = [];
+    private readonly Dictionary<ulong, int> _leaves = [];
+    private readonly Dictionary<ulong, int> _slots = [];
+
+    private PageAllocator Pages => system.Pages;
+
+    /// <summary>Everything that does not agree; empty if all is well.</summary>
+    /// <param name="held">References that the caller knows of beside mappings, caches and pins.</param>
+    public IReadOnlyList<string> Check(IReadOnlyDictionary<Pfn, int>? held = null)
+    {
+        foreach (Mm mm in system.AddressSpaces)
+            CheckTables(mm);
+        ulong span = Pages.UsedSpan;
+        for (ulong position = 0; position < span; position++)
+        {
+            Pfn frame = Pages.UsedFrame(position);
+            CheckCounts(frame, held?.GetValueOrDefault(frame) ?? 0);
+        }
+        foreach ((ulong frame, List<(Mm, ulong)> mappings) in _mappings)
+            CheckReverseMap(new Pfn(frame), mappings);
+        foreach ((ulong slot, int count) in _slots)
+        {
+            if (system.Swap.CountOf(slot) < count)
+                Report($"{count} entries name swap slot {slot}, which counts {system.Swap.CountOf(slot)}");
+        }
+        return _errors;
+    }
+
+    private void Report(FormattableString text) => _errors.Add(text.ToString(CultureInfo.InvariantCulture));
+
+    private void CheckTables(Mm mm)
+    {
+        long anon = 0, file = 0, shmem = 0, swap = 0;
+        ulong address = 0;
+        while (mm.Tables.NextRun(ref address, Layout.TaskSize, out ulong* entries, out int count, out int level))
+        {
+            int weight = level > 0 ? PageTables.LeafPages : 1;
+            for (int i = 0; i < count; i++)
+            {
+                ulong entry = entries[i], at = address + ((ulong)i << Pfn.Shift);
+                if (entry == 0)
+                    continue;
+                if (mm.Vmas.Find(at) is not { } vma)
+                {
+                    Report($"entry {entry:x} at {at:x} outside of any VMA");
+                    continue;
+                }
+                if (SwapEntry.TryDecode(entry, out SwapEntry elsewhere))
+                {
+                    swap += CheckSwapEntry(elsewhere, at);
+                    if (!elsewhere.HasFrame)
+                        continue;
+                }
+                Pfn frame = elsewhere.HasFrame ? elsewhere.Frame : PageTables.FrameOf(entry);
+                if (frame == Pages.Zero)
+                    continue;
+                ref Page page = ref Pages[frame];
+                if (page.IsAnon)
+                    anon += weight;
+                else if ((page.Flags & PageFlags.SwapBacked) != 0)
+                    shmem += weight;
+                else if ((page.Flags & PageFlags.HugeTlb) == 0)
+                    file += weight;
+                if (elsewhere.IsMigration)
+                    continue;
+                if (level > 0)
+                    _leaves[frame.Value] = _leaves.GetValueOrDefault(frame.Value) + 1;
+                else
+                    MappingsOf(frame).Add((mm, at));
+                CheckEntry(vma, at, entry, frame);
+            }
+            address = level > 0 ? PageTables.NextBoundary(address, Layout.TaskSize, level) : address + ((ulong)count << Pfn.Shift);
+        }
+        Compare("anonymous pages", mm.AnonPages, anon);
+        Compare("file pages", mm.FilePages, file);
+        Compare("shmem pages", mm.ShmemPages, shmem);
+        Compare("swap entries", mm.SwapEntries, swap);
+    }
+
+    private int CheckSwapEntry(SwapEntry entry, ulong address)
+    {
+        if (entry.IsMigration)
+            Report($"migration entry for {entry.Frame} left at {address:x}");
+        if (entry.Kind != SwapKind.Swap)
+            return 0;
+        _slots[entry.Offset] = _slots.GetValueOrDefault(entry.Offset) + 1;
+        return 1;
+    }
+
+    private void CheckEntry(Vma vma, ulong address, ulong entry, Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        if ((page.Flags & PageFlags.Free) != 0)
+            Report($"{vma.Mm.Context.Id}:{address:x} maps the free frame {frame}");
+        bool writable = (entry & (ulong)Pte.Writable) != 0;
+        if (writable && (vma.Flags & VmFlags.Write) == 0)
+            Report($"{vma.Mm.Context.Id}:{address:x} is writable, its VMA {vma} is not");
+        if (page.IsAnon)
+        {
+            if (writable && !page.IsAnonExclusive)
+                Report($"{vma.Mm.Context.Id}:{address:x} maps {frame} writable though it is not exclusive");
+            if (vma.IsShared)
+                Report($"{vma.Mm.Context.Id}:{address:x}: anonymous page {frame} in a shared mapping");
+        }
+        else if ((page.Flags & PageFlags.Cache) != 0)
+        {
+            if (vma.Cache is null || page.Owner != vma.Cache.Id || page.Index != vma.IndexOf(address))
+                Report($"{vma.Mm.Context.Id}:{address:x} maps {frame}, page {page.Index} of cache {page.Owner}, where page {vma.IndexOf(address)} of {vma.Cache?.Id} belongs");
+        }
+    }
+
+    private void CheckCounts(Pfn frame, int held)
+    {
+        ref Page page = ref Pages[frame];
+        if ((page.Flags & (PageFlags.Free | PageFlags.Reserved | PageFlags.HugeTlb)) != 0)
+            return;
+        if ((page.Flags & PageFlags.Locked) != 0)
+            Report($"{frame} is locked");
+        int mapped = _mappings.TryGetValue(frame.Value, out List<(Mm, ulong)>? mappings) ? mappings.Count : 0;
+        if ((page.Flags & (PageFlags.Anon | PageFlags.Cache)) != 0)
+            Compare($"map count of {frame}", page.MapCount, mapped);
+        if (page.IsAnonExclusive && mapped + _leaves.GetValueOrDefault(Pages.HeadOf(frame).Value) > 1)
+            Report($"{frame} is exclusive, yet mapped {mapped} times");
+        if ((page.Flags & PageFlags.Tail) != 0)
+            return;
+        long expected = held;
+        for (ulong i = 0; i < ((page.Flags & PageFlags.Head) != 0 ? (ulong)PageTables.LeafPages : 1); i++)
+            expected += _mappings.TryGetValue(frame.Value + i, out mappings) ? mappings.Count : 0;
+        if ((page.Flags & PageFlags.Head) != 0)
+        {
+            Compare($"entire map count of {frame}", Pages.EntireMapCount(frame), _leaves.GetValueOrDefault(frame.Value));
+            expected += _leaves.GetValueOrDefault(frame.Value);
+        }
+        if ((page.Flags & PageFlags.Cache) != 0 && IsCached(frame))
+            expected++;
+        if ((page.Flags & PageFlags.SwapCache) != 0)
+            expected++;
+        if ((page.Flags & PageFlags.Table) != 0)
+            expected++;
+        // Pins cannot be told from what they are for; each is worth so much.
+        if ((page.Flags & (PageFlags.Anon | PageFlags.Cache | PageFlags.Table)) != 0)
+            Compare($"references of {frame} ({page.Flags})", page.RefCount % Page.PinBias, expected % Page.PinBias);
+    }
+
+    private bool IsCached(Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        if (page.Owner == 0)
+            return false;
+        if (Pages.GetCache(page.Owner) is not { } cache)
+        {
+            Report($"{frame} belongs to cache {page.Owner}, which is gone");
+            return false;
+        }
+        bool found = cache.TryGetPage(page.Index, create: false, out Pfn cached);
+        if (!found || cached != frame)
+            Report($"{frame} says it is page {page.Index} of cache {page.Owner}, where {(found ? cached.ToString() : "nothing")} is");
+        if (found)
+            Pages.Put(cached);
+        cache.PutUser();
+        return found && cached == frame;
+    }
+
+    private sealed class Found
+    {
+        public readonly List<(Mm Mm, ulong Address)> Places = [];
+        public required Pfn Frame;
+    }
+
+    /// <summary>The reverse map leads to every entry that maps the frame, and to each once.</summary>
+    private void CheckReverseMap(Pfn frame, List<(Mm Mm, ulong Address)> mappings)
+    {
+        if ((Pages[frame].Flags & (PageFlags.Reserved | PageFlags.HugeTlb)) != 0)
+            return;
+        var found = new Found { Frame = frame };
+        system.Rmap.Walk(null, frame, ref found, static (Vma vma, ulong address, ref Found f) =>
+        {
+            ulong* entry = vma.Mm.Tables.Find(address);
+            if (entry is not null && PageTables.IsMapped(*entry) && PageTables.FrameOf(*entry) == f.Frame)
+                f.Places.Add((vma.Mm, address));
+            return true;
+        });
+        foreach ((Mm mm, ulong address) in mappings)
+        {
+            int times = found.Places.Count(p => p.Mm == mm && p.Address == address);
+            if (times != 1)
+                Report($"the reverse map of {frame} ({Pages[frame].Flags}, owner {Pages[frame].Owner}, index {Pages[frame].Index:x}) finds {mm.Context.Id}:{address:x} {times} times");
+        }
+        if (found.Places.Count > mappings.Count)
+            Report($"the reverse map of {frame} finds {found.Places.Count} entries of {mappings.Count}");
+    }
+
+    private List<(Mm Mm, ulong Address)> MappingsOf(Pfn frame)
+    {
+        if (!_mappings.TryGetValue(frame.Value, out List<(Mm, ulong)>? list))
+            _mappings[frame.Value] = list = [];
+        return list;
+    }
+
+    private void Compare(string what, long actual, long expected)
+    {
+        if (actual != expected)
+            Report($"{what}: {actual}, expected {expected}");
+    }
+}
