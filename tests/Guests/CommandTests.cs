@@ -64,4 +64,64 @@ public sealed class CommandTests
             Assert.That(outcome.Errors.Split('\n'), Has.Length.EqualTo(2), "one line");
         }
     }
+
+    [Test, Platform("Linux")]
+    public void A_pipe_is_no_program_and_nobody_waits_for_its_writer()
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("fifo-");
+        try
+        {
+            string pipe = Path.Combine(folder.FullName, "pipe");
+            if (NativeHost.Find("mkfifo") is not { } mkfifo || NativeHost.Run(new(""), mkfifo, ["-m", "777", pipe]).Status != 0)
+                Assert.Ignore("no mkfifo here");
+            Outcome outcome = EmulatedHost.Command(new(pipe), "run");
+            Assert.That(outcome, Is.EqualTo(new Outcome("", $"emulator: {pipe} is not a regular file\n", 126)));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    /// <summary>A host file that is open for writing cannot be executed (ETXTBSY), so what a guest only reads must be open for reading only.</summary>
+    [Test, Platform("Linux")]
+    public void What_a_guest_only_reads_can_be_executed_meanwhile()
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("text-");
+        try
+        {
+            string busybox = NativeHost.Find("busybox") ?? Ignore("no busybox here (Debian: apt-get install busybox-static)");
+            string program = Path.Combine(folder.FullName, "program");
+            File.Copy(busybox, program);
+            // The guest copies the program, executes the copy at once and holds the original open; the host then executes both.
+            const string Script = "exec 5<\"$0\"; cp \"$0\" copy && ./copy echo copied && \"$0\" cat; echo ended";
+            GuestRun run = new(program, "sh", "-c", Script, program) { Directory = folder.FullName, Environment = ["PATH=/nowhere"] };
+            Outcome inside = EmulatedHost.Run(run, GuestPrograms.Parallel(2) with { Binds = [new Kernel.Bind("/", "/")] });
+            Assert.That(inside, Is.EqualTo(new Outcome("copied\nended\n", "", 0)));
+            Assert.That(NativeHost.Run(new(Path.Combine(folder.FullName, "copy"), "echo", "native")).Output, Is.EqualTo("native\n"));
+
+            string[] command = EmulatedHost.CommandLine("--bind", "/:/", program, "sh", "-c", "exec 5<\"$0\"; echo open; read x", program);
+            using System.Diagnostics.Process holder = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(command[0], command[1..])
+            {
+                UseShellExecute = false,
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+            })!;
+            Assert.That(holder.StandardOutput.ReadLine(), Is.EqualTo("open"));
+            Outcome native = NativeHost.Run(new(program, "echo", "native"));
+            holder.StandardInput.Close();
+            Assert.That(holder.WaitForExit(TimeSpan.FromSeconds(60)));
+            Assert.That(native, Is.EqualTo(new Outcome("native\n", "", 0)));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private static string Ignore(string reason)
+    {
+        Assert.Ignore(reason);
+        return reason;
+    }
 }

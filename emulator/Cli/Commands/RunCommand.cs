@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
@@ -49,11 +50,13 @@ internal sealed class RunCommand
         Command = new RootCommand("""
             Runs Linux x86-64 programs on virtual CPUs with a software MMU and their own TLBs.
 
-            emulator [run] [options] PROGRAM [ARGS...]
-            Options end at PROGRAM. The exit status is the guest's; 124 time-out, 125 our failure, 126 not executable, 127 not found.
+            Usage: emulator [run] [options] PROGRAM [ARGS...]
+
+            Options end at PROGRAM; what follows is the guest's. The exit status is the guest's; 124 time-out, 125 our failure, 126 not executable, 127 not found.
             """);
         foreach (Option option in Options)
             Command.Options.Add(option);
+        Command.Options.OfType<HelpOption>().Single().Action = new HelpText(Command);
     }
 
     public RootCommand Command { get; }
@@ -170,7 +173,7 @@ internal sealed class RunCommand
     private static string Describe(ExitStatus status) => status.Reason switch
     {
         ExitReason.Exited => $"exited with status {status.Code}",
-        ExitReason.Signaled => $"killed by signal {status.Signal}",
+        ExitReason.Signaled => $"killed by {SignalText.Name(status.Signal)}",
         ExitReason.TimedOut => "stopped: the time given by --timeout is up",
         ExitReason.InstructionLimit => "stopped: the number of instructions given by --max-instructions is reached",
         ExitReason.Deadlock => "deadlock: every task waits for another one",

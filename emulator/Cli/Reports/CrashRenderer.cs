@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Emulator.Hardware.Cpu;
 using Emulator.Kernel;
+using Emulator.Kernel.Tracing;
 using Iced.Intel;
 
 namespace Emulator.Cli.Reports;
@@ -15,7 +16,7 @@ internal static class CrashRenderer
     {
         var text = new StringBuilder();
         text.Append(palette.Title(Title(crash))).Append('\n');
-        text.Append(CultureInfo.InvariantCulture, $"  task      {crash.Command}[{crash.Tid}], {Signals.Describe(crash.Signal, crash.SignalCode)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"  task      {crash.Command}[{crash.Tid}], {SignalReason.Describe(crash.Signal, crash.SignalCode)}\n");
         if (IsOutOfMemory(crash))
             text.Append(CultureInfo.InvariantCulture, $"  memory    {crash.UsedFrames} of {crash.TotalFrames} frames in use ({crash.TotalFrames >> 8} MiB in all)\n");
         text.Append(CultureInfo.InvariantCulture, $"  at        rip 0x{crash.Registers.Rip:x16}{Located(crash)}\n");
@@ -39,7 +40,7 @@ internal static class CrashRenderer
         Unsupported.CompatibilityMode => "unsupported instruction: it leads to 32-bit code or is a 32-bit system call, and the emulator runs 64-bit code only",
         _ when IsOutOfMemory(crash) => "guest memory exhausted: the machine has no frame left for this page",
         _ when crash.Vector >= 0 => $"guest crash: {Vectors(crash.Vector)}",
-        _ => $"guest killed by {Signals.Name(crash.Signal)}",
+        _ => $"guest killed by {SignalText.Name(crash.Signal)}",
     };
 
     /// <summary>The extensions that the instruction needs and the machine does not have.</summary>

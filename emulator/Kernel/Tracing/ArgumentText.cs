@@ -36,6 +36,8 @@ internal static class ArgumentText
                 return ((uint)value).ToString(CultureInfo.InvariantCulture);
             case "mode":
                 return "0" + Convert.ToString((int)(value & 0xFFFF), 8);
+            case "hex":
+                return value == 0 ? "0" : Pointer(value);
             case "path" or "string":
                 return Path(task, value);
             case "buf":
@@ -44,7 +46,7 @@ internal static class ArgumentText
             case "argv":
                 return Strings(task, value);
             case "signal":
-                return FlagText.Signal((int)value);
+                return SignalText.Name((int)value);
             case "sigset":
                 return SignalSet(task, value);
             case "timespec":
@@ -101,7 +103,7 @@ internal static class ArgumentText
         for (int signal = 1; signal <= 64; signal++)
         {
             if (((inverted ? ~set : set) >> (signal - 1) & 1) != 0)
-                names.Add(FlagText.Signal(signal)["SIG".Length..]);
+                names.Add(SignalText.Name(signal)["SIG".Length..]);
         }
         return (inverted ? "~[" : "[") + string.Join(' ', names) + "]";
     }

@@ -5,13 +5,6 @@ namespace Emulator.Kernel.Tracing;
 /// <summary>Names of flag words and enumerations that system calls take, for --strace.</summary>
 internal static class FlagText
 {
-    private static readonly string[] Signals =
-    [
-        "SIG_0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2",
-        "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
-        "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
-    ];
-
     /// <summary>A kind's flags; <c>Zero</c> is what 0 is called, and <c>Mask</c> the bits that are an enumeration rather than flags.</summary>
     private sealed record Kind(string Zero, ulong Mask, (ulong Value, string Name)[] Names);
 
@@ -65,9 +58,6 @@ internal static class FlagText
             (5, "CLOCK_REALTIME_COARSE"), (6, "CLOCK_MONOTONIC_COARSE"), (7, "CLOCK_BOOTTIME"),
         ]),
     };
-
-    public static string Signal(int signal) => signal >= 0 && signal < Signals.Length ? Signals[signal]
-        : signal is >= 32 and <= 64 ? string.Create(CultureInfo.InvariantCulture, $"SIGRT_{signal - 32}") : signal.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>The flags' names, or null when the kind is not one of names.</summary>
     public static string? Format(string kindName, ulong value)

@@ -1,19 +1,10 @@
-using System.Globalization;
+using Emulator.Kernel.Tracing;
 
 namespace Emulator.Cli.Reports;
 
-/// <summary>Names of signals and of the reasons in si_code (include/uapi/asm-generic/siginfo.h).</summary>
-internal static class Signals
+/// <summary>A signal with the reason in its si_code (include/uapi/asm-generic/siginfo.h).</summary>
+internal static class SignalReason
 {
-    private static readonly string[] Names =
-    [
-        "signal 0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2",
-        "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
-        "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
-    ];
-
-    public static string Name(int signal) => signal < Names.Length ? Names[signal] : string.Create(CultureInfo.InvariantCulture, $"SIGRTMIN+{signal - 32}");
-
     public static string Describe(int signal, int code)
     {
         string? why = (signal, code) switch
@@ -34,6 +25,6 @@ internal static class Signals
             (5, 2) => "TRAP_TRACE",
             _ => null,
         };
-        return why is null ? Name(signal) : $"{Name(signal)} ({why})";
+        return why is null ? SignalText.Name(signal) : $"{SignalText.Name(signal)} ({why})";
     }
 }

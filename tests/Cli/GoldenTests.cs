@@ -1,0 +1,91 @@
+using System.Text.RegularExpressions;
+using Emulator.Tests.Guests;
+
+namespace Emulator.Tests.Cli;
+
+/// <summary>
+/// The formats that people and programs read, against kept texts with what varies masked. EMULATOR_WRITE_GOLDENS=1 writes them anew;
+/// look at the difference before it is committed.
+/// </summary>
+public sealed partial class GoldenTests
+{
+    /// <summary>Milliseconds that a mask may take.</summary>
+    private const int Patience = 10_000;
+
+    private static readonly string Folder = Path.Combine(GuestPrograms.Root, "tests", "Cli", "Goldens");
+
+    private static readonly bool Rewrite = Environment.GetEnvironmentVariable("EMULATOR_WRITE_GOLDENS") is { Length: > 0 };
+
+    [Test]
+    public void Help() => Check("help", Outcome("hello", "--help").Output);
+
+    [TestCase("hello"), TestCase("fork", "2"), TestCase("crash", "null")]
+    public void System_calls(string guest, params string[] arguments)
+        => Check($"strace-{guest}", Addresses().Replace(Errors(guest, arguments, "--sched", "deterministic", "-q", "--strace"), "0xADDRESS"));
+
+    [TestCase("null"), TestCase("write"), TestCase("divide"), TestCase("ud2"), TestCase("noexec"), TestCase("abort")]
+    public void A_crash(string way)
+    {
+        string report = Errors("crash", [way], "--sched", "deterministic");
+        report = Registers().Replace(report.Replace(GuestPrograms.Root, "ROOT", StringComparison.Ordinal), "${name} VALUE");
+        Check($"crash-{way}", Addresses().Replace(report, "0xADDRESS"));
+    }
+
+    /// <summary>The frame of the table, and the one row that every run has; which other rows there are changes with the counters.</summary>
+    [Test]
+    public void Statistics_as_a_table()
+    {
+        string[] lines = Errors("hello", [], "--sched", "deterministic", "--stats").Split('\n');
+        IEnumerable<string> frame = lines.Where(line => !Row().IsMatch(line) || line.Contains(" cpu.instructions ", StringComparison.Ordinal));
+        Check("stats-table", Blanks().Replace(Numbers().Replace(string.Join('\n', frame.Select(line => line.TrimEnd())), "N"), " "));
+        Assert.That(lines.Count(Row().IsMatch), Is.GreaterThan(10));
+    }
+
+    /// <summary>The schema; each counter's name stands once in the machine's totals and, where it is a vCPU's, in the arrays.</summary>
+    [Test]
+    public void Statistics_for_programs()
+    {
+        string json = Errors("hello", [], "--sched", "deterministic", "--vcpus", "2", "--stats=json").Replace(GuestPrograms.Root, "ROOT", StringComparison.Ordinal);
+        json = Totals().Replace(json, "{\"NAME\":N,...}");
+        json = Arrays().Replace(json, "{\"NAME\":[N,N],...}");
+        Check("stats-json", Measured().Replace(json, "${name}N"));
+    }
+
+    private static Outcome Outcome(string guest, params string[] options) => EmulatedHost.Command(GuestPrograms.Guest(guest), options);
+
+    private static string Errors(string guest, string[] arguments, params string[] options) => EmulatedHost.Command(GuestPrograms.Guest(guest, arguments), options).Errors;
+
+    private static void Check(string name, string actual)
+    {
+        string path = Path.Combine(Folder, name + ".txt");
+        if (Rewrite)
+            File.WriteAllText(path, actual);
+        Assert.That(actual, Is.EqualTo(File.ReadAllText(path)), $"{path} (EMULATOR_WRITE_GOLDENS=1 writes it anew)");
+    }
+
+    /// <summary>Addresses; smaller numbers are flags and commands.</summary>
+    [GeneratedRegex("0x[0-9a-f]{5,}", RegexOptions.None, Patience)]
+    private static partial Regex Addresses();
+
+    /// <summary>A register and its value in a crash report.</summary>
+    [GeneratedRegex(@"\b(?<name>r[a-ds][xpi] |r[bs]p |r[sd]i |r[89]  |r1\d |rip |fs |gs )(?:[0-9a-f]+)(?=\s)", RegexOptions.None, Patience)]
+    private static partial Regex Registers();
+
+    [GeneratedRegex(@"^ *[\d,]+ +[\d.]* +\w+\.\w+ ", RegexOptions.None, Patience)]
+    private static partial Regex Row();
+
+    [GeneratedRegex(@"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\wx])", RegexOptions.None, Patience)]
+    private static partial Regex Numbers();
+
+    [GeneratedRegex(" {2,}", RegexOptions.None, Patience)]
+    private static partial Regex Blanks();
+
+    [GeneratedRegex(@"(?<=""counters"":)\{(?:""[a-z0-9_.]+"":\d+,?)+\}", RegexOptions.None, Patience)]
+    private static partial Regex Totals();
+
+    [GeneratedRegex(@"(?<=""per_vcpu"":)\{(?:""[a-z0-9_.]+"":\[\d+,\d+\],?)+\}", RegexOptions.None, Patience)]
+    private static partial Regex Arrays();
+
+    [GeneratedRegex(@"(?<name>""(?:seconds|mips|tlb_l1_hit_rate|tlb_l2_hit_rate)"":)[\d.]+", RegexOptions.None, Patience)]
+    private static partial Regex Measured();
+}
