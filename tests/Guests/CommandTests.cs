@@ -91,14 +91,14 @@ public sealed class CommandTests
         try
         {
             string busybox = NativeHost.Find("busybox") ?? Ignore("no busybox here (Debian: apt-get install busybox-static)");
-            string program = Path.Combine(folder.FullName, "program");
+            string program = Path.Combine(folder.FullName, "busybox-original");
             File.Copy(busybox, program);
             // The guest copies the program, executes the copy at once and holds the original open; the host then executes both.
-            const string Script = "exec 5<\"$0\"; cp \"$0\" copy && ./copy echo copied && \"$0\" cat; echo ended";
+            const string Script = "exec 5<\"$0\"; cp \"$0\" busybox-copy && ./busybox-copy echo copied && \"$0\" cat; echo ended";
             GuestRun run = new(program, "sh", "-c", Script, program) { Directory = folder.FullName, Environment = ["PATH=/nowhere"] };
             Outcome inside = EmulatedHost.Run(run, GuestPrograms.Parallel(2) with { Binds = [new Kernel.Bind("/", "/")] });
             Assert.That(inside, Is.EqualTo(new Outcome("copied\nended\n", "", 0)));
-            Assert.That(NativeHost.Run(new(Path.Combine(folder.FullName, "copy"), "echo", "native")).Output, Is.EqualTo("native\n"));
+            Assert.That(NativeHost.Run(new(Path.Combine(folder.FullName, "busybox-copy"), "echo", "native")).Output, Is.EqualTo("native\n"));
 
             string[] command = EmulatedHost.CommandLine("--bind", "/:/", program, "sh", "-c", "exec 5<\"$0\"; echo open; read x", program);
             using System.Diagnostics.Process holder = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(command[0], command[1..])
