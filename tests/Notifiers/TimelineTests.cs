@@ -57,13 +57,13 @@ public sealed class TimelineTests
     [Test]
     public void A_large_munmap_frees_pages_before_its_end() => Run((task, recorder) =>
     {
-        ulong at = Map(task, recorder, 600);
+        ulong at = Map(task, recorder, 10000);
         recorder.Watch(at);
-        task.Mm.Munmap(task, at, 600 << 12);
+        task.Mm.Munmap(task, at, 10000 << 12);
         string[] events = recorder.Take();
-        Assert.That(events[0], Is.EqualTo("start Unmap 0-600: mapped"));
+        Assert.That(events[0], Is.EqualTo("start Unmap 0-10000: mapped"));
         Assert.That(events[1], Does.StartWith("flush ").And.EndWith(": empty"), "the early flush");
-        Assert.That(events, Has.Some.EqualTo("end Unmap 0-600: empty, freed"), "the gather was full");
+        Assert.That(events, Has.Some.EqualTo("end Unmap 0-10000: empty, freed"), "the gather was full");
         Assert.That(events[^1], Does.StartWith("flush "), "what was left");
     });
 

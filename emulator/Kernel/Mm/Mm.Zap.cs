@@ -51,6 +51,11 @@ public sealed unsafe partial class Mm
         {
             PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
             gather.ForceFlush();
+            if (gather.DelaysRmap)
+            {
+                CountResident(Pages[frame].Flags, -1);
+                return gather.AddFrame(frame, delayRmap: true);
+            }
         }
         Unmap(frame);
         return gather.AddFrame(frame);
@@ -137,6 +142,7 @@ public sealed unsafe partial class Mm
                     ulong entry = entries[i];
                     if (IsCachePage(entry))
                         full = ZapEntry(gather, vma, entries + i, start + ((ulong)i << Pfn.Shift));
+                    full |= gather.FlushForced();
                 }
                 if (full)
                     gather.Flush();

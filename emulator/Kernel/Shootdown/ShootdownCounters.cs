@@ -25,6 +25,8 @@ public enum ShootdownCounter
     SwitchFlushes,
     SwitchKept,
     MaskTrimmed,
+    GatherFull,
+    GatherForced,
     Count,
 }
 
@@ -56,5 +58,7 @@ public static class ShootdownCounterList
         new(ShootdownCounter.SwitchFlushes, "shootdown.switch_flushes", "flushes", "switches that flushed: no slot with the address space, or one that is behind"),
         new(ShootdownCounter.SwitchKept, "shootdown.switch_kept", "switches", "switches that kept the entries of their slot"),
         new(ShootdownCounter.MaskTrimmed, "shootdown.mask_trimmed", "vCPUs", "vCPUs taken out of an address space's mask because an interrupt found another one loaded"),
+        new(ShootdownCounter.GatherFull, "gather.full", "gathers", "unmappings that had collected as many pages as fit, and flushed before their end"),
+        new(ShootdownCounter.GatherForced, "gather.forced", "flushes", "flushes of unmappings under the page-table lock: for a dirty page of a file, or because no more fit"),
     ];
 }

@@ -104,6 +104,9 @@ public sealed unsafe partial class TlbShootdown
         cpus = default;
     }
 
+    /// <summary>Counts something that a caller did.</summary>
+    internal void Note(Vcpu? self, ShootdownCounter counter) => CountsOf(self)[counter]++;
+
     private CpuTlbState CountsOf(Vcpu? self) => self is null ? _outside : _cpus[self.Id];
 
     private FlushRequest RequestOf(Vcpu? self) => self is null ? new FlushRequest(this) : _requests[self.Id];

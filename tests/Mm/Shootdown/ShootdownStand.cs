@@ -74,6 +74,9 @@ internal sealed unsafe class ShootdownStand : IDisposable
         return translated;
     }
 
+    /// <summary>One store by a program on vCPU 0, with the fault it may take.</summary>
+    public void Write(AddressSpace mm, ulong address) => Assert.That(_stand.Access(mm, address, write: true, out _), Is.EqualTo(Kernel.Memory.FaultOutcome.Done));
+
     public void ReadPages(int vcpu, int count)
     {
         for (int i = 0; i < count; i++)

@@ -35,8 +35,14 @@ public sealed unsafe partial class Mm
     /// <summary>An entry that mapped the frame is gone; its reference is the caller's now (folio_remove_rmap_pte).</summary>
     private void Unmap(Pfn frame)
     {
+        CountResident(Pages[frame].Flags, -1);
+        RemoveRmap(frame);
+    }
+
+    /// <summary>The part of <see cref="Unmap(Pfn)"/> that others see, which may have to wait for a flush.</summary>
+    internal void RemoveRmap(Pfn frame)
+    {
         ref Page page = ref Pages[frame];
-        CountResident(page.Flags, -1);
         Interlocked.Decrement(ref page.MapCount);
         if ((page.Flags & (PageFlags.Head | PageFlags.Tail)) != 0)
             _system.HugePages.NotePartialUnmap(frame);
