@@ -1,4 +1,3 @@
-using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Notifiers;
@@ -36,31 +35,5 @@ internal readonly ref struct CallbackScope
                 _task.NonBlockEnd();
         }
         _operation.Dispose();
-    }
-}
-
-/// <summary>Holds every lock under which changes of an address space begin and end, besides the mmap lock, which the caller holds (mm_take_all_locks).</summary>
-internal readonly ref struct AllLocks
-{
-    private readonly List<PageCache> _caches;
-
-    public AllLocks(Task? task, Mm mm)
-    {
-        var caches = new SortedList<uint, PageCache>();
-        for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
-        {
-            if (vma.Cache is { } cache)
-                caches[cache.Id] = cache;
-        }
-        // Always in the same order, or two registrations could wait for each other.
-        _caches = [.. caches.Values];
-        for (int i = 0; i < _caches.Count; i++)
-            _caches[i].MappingsLock.LockWrite(task, subclass: i);
-    }
-
-    public void Dispose()
-    {
-        foreach (PageCache cache in _caches)
-            cache.MappingsLock.UnlockWrite();
     }
 }

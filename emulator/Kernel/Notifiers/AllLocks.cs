@@ -1,0 +1,45 @@
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
+
+namespace Emulator.Kernel.Notifiers;
+
+/// <summary>
+/// Holds every lock under which changes of an address space begin and end, besides the mmap lock, which the caller holds for writing: those of its
+/// files' mappings and of its anonymous reverse maps (mm_take_all_locks). So nobody who registers is told the end of a change without its start.
+/// </summary>
+internal readonly ref struct AllLocks
+{
+    private readonly List<RwSemaphore> _locks = [];
+
+    public AllLocks(Task? task, Mm mm)
+    {
+        // Always in the same order, or two registrations could wait for each other.
+        var caches = new SortedList<uint, RwSemaphore>();
+        var anonymous = new SortedList<uint, RwSemaphore>();
+        for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
+        {
+            if (vma.Cache is { } cache)
+                caches[cache.Id] = cache.MappingsLock;
+            if (vma.AnonVma is { } anonVma)
+                anonymous[anonVma.Root.Number] = anonVma.Root.Lock;
+        }
+        Take(task, caches.Values);
+        Take(task, anonymous.Values);
+    }
+
+    private void Take(Task? task, IList<RwSemaphore> locks)
+    {
+        for (int i = 0; i < locks.Count; i++)
+        {
+            locks[i].LockWrite(task, subclass: i);
+            _locks.Add(locks[i]);
+        }
+    }
+
+    public void Dispose()
+    {
+        for (int i = _locks.Count - 1; i >= 0; i--)
+            _locks[i].UnlockWrite();
+    }
+}
