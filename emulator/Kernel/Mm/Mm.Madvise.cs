@@ -218,7 +218,10 @@ public sealed unsafe partial class Mm
                 if (Vmas.Find(at) is not { } vma)
                     return -Errno.ENOMEM;
                 ulong* entry = Tables.Find(at, out _);
-                bool mapped = entry is not null && PageTables.IsMapped(Volatile.Read(ref *entry));
+                ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
+                // A page on its way to another frame is there (mincore_pte_range).
+                bool mapped = PageTables.IsMapped(value)
+                    || (SwapEntry.TryDecode(value, out SwapEntry swap) && (swap.HasFrame || (swap.Kind == SwapKind.Swap && _system.Swap.IsCached(swap.Offset))));
                 result[i] = mapped || (vma.Cache is { } cache && cache.Contains(vma.IndexOf(at))) ? (byte)1 : (byte)0;
             }
             return 0;

@@ -141,7 +141,11 @@ public sealed unsafe partial class Mm
                 for (int i = 0; i < count; i++)
                 {
                     if (!PageTables.IsMapped(entries[i]))
+                    {
+                        if (!writable)
+                            MakeReadOnly(entries + i);
                         continue;
+                    }
                     if (PageTables.Modify(entries + i, clear & ~bits, bits) == FlushOwed.Page)
                         gather.AddRange(at + ((ulong)i << 12), at + ((ulong)(i + 1) << 12));
                 }
@@ -150,6 +154,13 @@ public sealed unsafe partial class Mm
         }
         announced.End();
         gather.Finish();
+    }
+
+    /// <summary>What stands for a page elsewhere comes back without write permission (change_pte_range).</summary>
+    private static void MakeReadOnly(ulong* entry)
+    {
+        if (SwapEntry.TryDecode(*entry, out SwapEntry swap) && swap.IsWritable)
+            Volatile.Write(ref *entry, swap.ToReadOnly(swap.Exclusive).Encode());
     }
 
     /// <summary>

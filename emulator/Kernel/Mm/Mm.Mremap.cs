@@ -154,11 +154,11 @@ public sealed unsafe partial class Mm
         ulong pageOffset = vma.IsAnonymous && !vma.HasAnon ? newAddress >> 12 : vma.IndexOf(address);
         Backing backing = BackingOf(vma, pageOffset);
         VmFlags vmFlags = vma.Flags;
-        AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
-        bool moved = MoveEntries(task, address, newAddress, oldLength);
+        Vma target = AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
+        bool moved = MoveEntries(task, target, address, newAddress, oldLength);
         if (!moved)
         {
-            MoveEntries(task, newAddress, address, oldLength);
+            MoveEntries(task, target, newAddress, address, oldLength);
             Unmap(task, newAddress, newAddress + newLength);
             return -Errno.ENOMEM;
         }
@@ -171,12 +171,17 @@ public sealed unsafe partial class Mm
         {
             // Not only what was moved away is unlocked: Linux clears the flag on the whole VMA.
             ChangeFlags(task, ref old, old.Start, old.End, old.Flags & ~VmFlags.LockedMask);
+            if (old != target && old.Start == address && old.End == address + oldLength)
+                UnlinkAnonVmas(task, old);
         }
         return (long)newAddress;
     }
 
-    /// <summary>move_page_tables: entries change their place; frames keep their counts. Dirty and accessed bits go along.</summary>
-    private bool MoveEntries(Task? task, ulong from, ulong to, ulong length)
+    /// <summary>
+    /// move_page_tables: entries change their place; frames keep their counts. Dirty and accessed bits go along. Reverse maps are locked
+    /// meanwhile, or a walk could look at the new place before and at the old one after an entry moved (take_rmap_locks).
+    /// </summary>
+    private bool MoveEntries(Task? task, Vma vma, ulong from, ulong to, ulong length)
     {
         if (length == 0)
             return true;
@@ -186,37 +191,40 @@ public sealed unsafe partial class Mm
         var range = new MmuNotifierRange(this, from, end, MmuNotifyEvent.Unmap);
         InvalidateRangeStart(task, range);
         var gather = new MmuGather(this, task);
-        while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
+        using (new RmapScope(task, vma))
         {
-            if (level > 0)
+            while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
             {
-                if (MoveLeaf(gather, task, entries, at, end, to + (at - from)))
-                    at = PageTables.NextBoundary(at, end, level);
-                continue;
-            }
-            using (PageTableLock.Enter(task))
-            {
-                FlushTlbBatchedPending(task);
-                bool flush = false;
-                for (int i = 0; i < count && complete; i++)
+                if (level > 0)
                 {
-                    if (entries[i] == 0)
-                        continue;
-                    ulong address = at + ((ulong)i << 12);
-                    ulong* target = Tables.FindOrCreate(to + (address - from));
-                    if (target is null)
-                    {
-                        complete = false;
-                        break;
-                    }
-                    flush |= PageTables.Clear(entries + i, out ulong value) == FlushOwed.Page;
-                    PageTables.Set(target, value);
+                    if (MoveLeaf(gather, task, entries, at, end, to + (at - from)))
+                        at = PageTables.NextBoundary(at, end, level);
+                    continue;
                 }
-                // Before the lock goes, or somebody could find a page through its new entry that is still written through the old one.
-                if (flush)
-                    Shootdown.FlushMmRange(task?.Vcpu, this, at, at + ((ulong)count << 12), Pfn.Shift, freedTables: true);
+                using (PageTableLock.Enter(task))
+                {
+                    FlushTlbBatchedPending(task);
+                    bool flush = false;
+                    for (int i = 0; i < count && complete; i++)
+                    {
+                        if (entries[i] == 0)
+                            continue;
+                        ulong address = at + ((ulong)i << 12);
+                        ulong* target = Tables.FindOrCreate(to + (address - from));
+                        if (target is null)
+                        {
+                            complete = false;
+                            break;
+                        }
+                        flush |= PageTables.Clear(entries + i, out ulong value) == FlushOwed.Page;
+                        PageTables.Set(target, value);
+                    }
+                    // Before the lock goes, or somebody could find a page through its new entry that is still written through the old one.
+                    if (flush)
+                        Shootdown.FlushMmRange(task?.Vcpu, this, at, at + ((ulong)count << 12), Pfn.Shift, freedTables: true);
+                }
+                at += (ulong)count << 12;
             }
-            at += (ulong)count << 12;
         }
         gather.Finish();
         InvalidateRangeEnd(task, range);

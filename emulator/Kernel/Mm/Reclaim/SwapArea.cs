@@ -123,6 +123,15 @@ public sealed unsafe class SwapArea : IDisposable
         }
     }
 
+    /// <summary>Whether some frame caches a slot.</summary>
+    internal bool IsCached(ulong slot)
+    {
+        if (!IsSlot(slot))
+            return false;
+        lock (_lock)
+            return _slots[slot].Frame != 0 && !IsFree(slot);
+    }
+
     /// <summary>The slot that a frame caches; 0: none.</summary>
     internal ulong SlotOf(Pfn frame) => _slotOfFrame is null ? 0 : Volatile.Read(ref _slotOfFrame[frame.Value]);
 
