@@ -32,6 +32,7 @@ public sealed partial class Machine : IDisposable
         Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb, options.Cpu);
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform, options.SwapBytes);
+        MemorySystem.HugeTlb.Default.Resize(options.HugePages);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
         MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;
         MemorySystem.Shootdown.Profile = options.Profile;

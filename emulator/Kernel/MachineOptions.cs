@@ -18,6 +18,9 @@ public sealed record MachineOptions
     /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>
     public ulong MemoryBytes { get; init; } = 4UL << 30;
 
+    /// <summary>Pages of 2 MiB that are kept for hugetlb mappings.</summary>
+    public long HugePages { get; init; }
+
     /// <summary>Size of the swap area in bytes, in host memory beside the guest's; 0: none.</summary>
     public ulong SwapBytes { get; init; }
 

@@ -60,6 +60,15 @@ public sealed class GlibcTests
         }
     }
 
+    /// <summary>Hosts seldom have a pool, so the file beside the program says what Linux's rules make it print.</summary>
+    [Test]
+    public void A_hugetlb_pool_is_reserved_used_and_given_back([Values(1, 2, 4)] int vcpus, [Values] bool deterministic)
+    {
+        string expected = File.ReadAllText(Path.Combine(Sources, "mappings_hugetlb.pool.txt"));
+        Outcome outcome = EmulatedHost.Run(new(Build("mappings_hugetlb", Toolchain.StaticGlibc)), new() { Vcpus = vcpus, HugePages = 16, Deterministic = deterministic, Seed = 7 });
+        outcome.AssertIs(new Outcome(expected, "", 0));
+    }
+
     private string Build(string program, Toolchain toolchain) => Built.GetOrAdd((program, toolchain), key => new(() => Compile(key.Item1, key.Item2))).Value;
 
     private string Compile(string program, Toolchain toolchain)

@@ -19,6 +19,7 @@ namespace Emulator.Cli.Commands;
 internal sealed class RunCommand
 {
     private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
+    private readonly Option<string?> _hugePages = new("--hugepages") { Description = "huge pages kept for hugetlb mappings, for example 2M=64", HelpName = "SIZE=COUNT" };
     private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
     private readonly Option<string> _tlb = new("--tlb") { Description = "TLB geometry of each vCPU", HelpName = "ENTRIESxWAYS[,ENTRIESxWAYS]", DefaultValueFactory = _ => TlbGeometry.Default.ToString() };
     private readonly Option<string> _cpu = new("--cpu") { Description = "instruction set: x86-64, x86-64-v2, or max", HelpName = "LEVEL", DefaultValueFactory = _ => "max" };
@@ -63,7 +64,7 @@ internal sealed class RunCommand
 
     private IEnumerable<Option> Options =>
     [
-        _vcpus, _memory, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
+        _vcpus, _memory, _hugePages, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
         _timeout, _maxInstructions, _profile, _ceiling, _costs, _lockdep, _coherence, _verbose, _quiet, _color,
     ];
 
@@ -191,6 +192,8 @@ internal sealed class RunCommand
             return Wrong(out error, $"--vcpus {vcpus}: a machine has 1 to {MachineOptions.MaxVcpus} vCPUs");
         if (!Size.TryParse(parsed.GetValue(_memory)!, out ulong memory) || memory < 1 << 20 || memory > 1UL << 46)
             return Wrong(out error, $"--memory {parsed.GetValue(_memory)}: give a size from 1M to 64T, for example 512M");
+        if (!TryParseHugePages(parsed.GetValue(_hugePages), memory, out long hugePages))
+            return Wrong(out error, $"--hugepages {parsed.GetValue(_hugePages)}: give a count of 2 MiB pages that fits in half of the memory, for example 2M=64");
         if (!TlbGeometry.TryParse(parsed.GetValue(_tlb)!, out TlbGeometry tlb, out string tlbError))
             return Wrong(out error, $"--tlb: {tlbError}");
         CpuFeatures? features = CpuLevel.Parse(parsed.GetValue(_cpu)!);
@@ -230,6 +233,7 @@ internal sealed class RunCommand
         {
             Vcpus = vcpus,
             MemoryBytes = memory & ~4095UL,
+            HugePages = hugePages,
             Tlb = tlb,
             Cpu = features.Value,
             Deterministic = scheduler.Equals("deterministic", StringComparison.Ordinal),
@@ -277,6 +281,16 @@ internal sealed class RunCommand
             return Wrong(out error, $"--bind {text}: there is no '{parts[0]}' on the host");
         bind = new Bind(Path.GetFullPath(parts[0]), parts[1], readOnly);
         return true;
+    }
+
+    /// <summary>2M=COUNT; at most half of the memory, for the rest is what programs run in.</summary>
+    private static bool TryParseHugePages(string? text, ulong memory, out long count)
+    {
+        count = 0;
+        return text is null
+            || (text.StartsWith("2M=", StringComparison.OrdinalIgnoreCase)
+                && long.TryParse(text.AsSpan(3), NumberStyles.None, CultureInfo.InvariantCulture, out count)
+                && (ulong)count <= memory >> 22);
     }
 
     private static bool Wrong(out string error, string message)

@@ -1,4 +1,6 @@
+using System.Globalization;
 using Emulator.Kernel.Files.Proc;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Shootdown;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -21,8 +23,11 @@ internal static class SysFs
         Text(fs, node, "online", "0\n");
         Text(fs, node, "possible", "0\n");
         Dentry huge = Directories(fs, "kernel", "mm", "transparent_hugepage");
-        Text(fs, huge, "enabled", "always madvise [never]\n");
+        HugePages pages = vfs.Machine.MemorySystem.HugePages;
+        Setting(fs, huge, "enabled", () => Choice(pages.Policy), text => StorePolicy(pages, text));
         Text(fs, huge, "defrag", "always defer defer+madvise madvise [never]\n");
+        Text(fs, huge, "use_zero_page", "0\n");
+        Text(fs, huge, "shmem_enabled", "always within_size advise [never] deny force\n");
         Text(fs, huge, "hpage_pmd_size", "2097152\n");
         TlbShootdown shootdown = vfs.Machine.MemorySystem.Shootdown;
         fs.AddEntry(Directories(fs, "kernel", "debug", "x86"), "tlb_single_page_flush_ceiling",
@@ -30,6 +35,15 @@ internal static class SysFs
             {
                 Store = (_, text) => StoreCeiling(shootdown, text),
             });
+        foreach (HugeTlbPool pool in vfs.Machine.MemorySystem.HugeTlb.All)
+        {
+            Dentry directory = Directories(fs, "kernel", "mm", "hugepages", string.Create(CultureInfo.InvariantCulture, $"hugepages-{pool.PageSize >> 10}kB"));
+            Setting(fs, directory, "nr_hugepages", () => Line(pool.Total), text => ProcFs.StoreNumber(text, pool.Resize, long.MaxValue));
+            Setting(fs, directory, "nr_overcommit_hugepages", () => Line(pool.MaxSurplus), text => ProcFs.StoreNumber(text, count => pool.MaxSurplus = count, long.MaxValue));
+            Setting(fs, directory, "free_hugepages", () => Line(pool.Free), null);
+            Setting(fs, directory, "resv_hugepages", () => Line(pool.Reserved), null);
+            Setting(fs, directory, "surplus_hugepages", () => Line(pool.Surplus), null);
+        }
         Directories(fs, "class");
         Directories(fs, "block");
         return fs;
@@ -57,6 +71,35 @@ internal static class SysFs
         }
         return at;
     }
+
+    private static string Line(long number) => number.ToString(CultureInfo.InvariantCulture) + "\n";
+
+    /// <summary>The policies, the one that holds in brackets.</summary>
+    private static string Choice(HugePagePolicy chosen) => chosen switch
+    {
+        HugePagePolicy.Always => "[always] madvise never\n",
+        HugePagePolicy.Madvise => "always [madvise] never\n",
+        _ => "always madvise [never]\n",
+    };
+
+    private static long StorePolicy(HugePages pages, string text)
+    {
+        HugePagePolicy? policy = text.TrimEnd('\n') switch
+        {
+            "always" => HugePagePolicy.Always,
+            "madvise" => HugePagePolicy.Madvise,
+            "never" => HugePagePolicy.Never,
+            _ => null,
+        };
+        if (policy is not { } known)
+            return -Errno.EINVAL;
+        pages.Policy = known;
+        return 0;
+    }
+
+    /// <summary>A file whose text is made when it is read, and that can be written if <paramref name="store"/> is given.</summary>
+    private static void Setting(TmpFs fs, Dentry directory, string name, Func<string> text, Func<string, long>? store) =>
+        fs.AddEntry(directory, name, new ProcText(fs, store is null ? 0x124u : 0x1A4u, 0, 0, _ => text()) { Store = store is null ? null : (_, written) => store(written) });
 
     private static void Text(TmpFs fs, Dentry directory, string name, string text) =>
         fs.AddEntry(directory, name, new ProcText(fs, 0x124, 0, 0, _ => text));

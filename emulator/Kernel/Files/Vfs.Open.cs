@@ -125,6 +125,16 @@ public sealed partial class Vfs
         return pipe.OpenNamed(task, path, flags, out file);
     }
 
+    /// <summary>memfd_create's file of huge pages.</summary>
+    internal OpenFile CreateHugeTlbMemfd(Task task, string name, Memory.HugeTlbPool pool, Memory.Seals seals, uint mode)
+    {
+        var cache = new Memory.HugeTlbPageCache(Machine.Pages, pool, seals);
+        var inode = new HugeTlbInode(HugeTlbFiles, S_IFREG | mode, task.Credentials.EffectiveUid, task.Credentials.EffectiveGid, cache) { LinkCount = 0 };
+        inode.Open(task, HugeTlbFiles.Add(inode, $"/memfd:{name} (deleted)"), O_RDWR | O_LARGEFILE, out OpenFile? file);
+        cache.Free();
+        return file!;
+    }
+
     /// <summary>memfd_create's file.</summary>
     internal OpenFile CreateMemfd(Task task, string name, Memory.Seals seals, uint mode, int flags = O_RDWR | O_LARGEFILE)
     {

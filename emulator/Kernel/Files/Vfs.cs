@@ -16,6 +16,7 @@ public sealed partial class Vfs
         Sockets = new AnonymousFilesystem(machine, NextMinor(), "sockfs", 0x534F_434B);
         Anonymous = new AnonymousFilesystem(machine, NextMinor(), "anon_inodefs", 0x0904_1934);
         Memfds = new TmpFs(machine, NextMinor(), S_IRWXUGO, 0, 0) { IsMounted = false };
+        HugeTlbFiles = new AnonymousFilesystem(machine, NextMinor(), "hugetlbfs", 0x9584_58F6);
         Terminal = new HostTerminal(machine);
         try
         {
@@ -49,6 +50,9 @@ public sealed partial class Vfs
 
     /// <summary>Where memfds and SysV segments live, unseen by any name.</summary>
     internal TmpFs Memfds { get; }
+
+    /// <summary>Where memfds of huge pages live.</summary>
+    internal AnonymousFilesystem HugeTlbFiles { get; }
 
     internal uint NextMinor() => (uint)Interlocked.Increment(ref _lastMinor);
 

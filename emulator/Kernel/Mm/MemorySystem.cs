@@ -10,12 +10,15 @@ namespace Emulator.Kernel.Memory;
 /// <summary>What all address spaces of a machine share: frames, TLB shootdown, the kernel's half of the page tables, cached host files.</summary>
 public sealed class MemorySystem : IDisposable
 {
+    private readonly long _bootFrames;
+
     /// <param name="platform">The hardware.</param>
     /// <param name="swapBytes">Size of the swap area; 0: none.</param>
     public MemorySystem(Platform platform, ulong swapBytes = 0)
     {
         Pages = new PageAllocator(platform.Memory);
         Swap = new SwapArea(Pages, swapBytes);
+        HugeTlb = new HugeTlbPools(Pages, Events);
         HugePages = new HugePages(Pages, Events);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
         VsyscallPage.Map(Pages, KernelTables);
@@ -23,7 +26,7 @@ public sealed class MemorySystem : IDisposable
         Shootdown = new TlbShootdown(platform.Vcpus, platform.InterProcessor, KernelTables.Root);
         Rmap = new Rmap(this);
         Migration = new Migration(this);
-        ReservedFrames = Pages.UsedFrames;
+        _bootFrames = Pages.UsedFrames;
     }
 
     /// <summary>The Linux release that is followed where releases differ.</summary>
@@ -61,6 +64,9 @@ public sealed class MemorySystem : IDisposable
     /// <summary>vm.memfd_noexec: whether memfds may be executable.</summary>
     public int MemfdNoExec { get; set; }
 
+    /// <summary>Huge pages kept for hugetlb mappings.</summary>
+    public HugeTlbPools HugeTlb { get; }
+
     /// <summary>Transparent huge pages.</summary>
     public HugePages HugePages { get; }
 
@@ -86,7 +92,7 @@ public sealed class MemorySystem : IDisposable
     public FaultCounters Faults { get; } = new();
 
     /// <summary>Frames the kernel itself keeps: what remains in use when every process is gone and no file is cached.</summary>
-    public long ReservedFrames { get; }
+    public long ReservedFrames => _bootFrames + (HugeTlb.Default.Total << PageAllocator.HugeOrder);
 
     /// <summary>Tables with nothing but the kernel's half, which every address space copies.</summary>
     internal PageTables KernelTables { get; }

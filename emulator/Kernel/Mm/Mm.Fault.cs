@@ -116,6 +116,8 @@ public sealed unsafe partial class Mm
     internal FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
+        if ((vma.Flags & VmFlags.HugeTlb) != 0)
+            return FaultHugeTlb(task, vma, address, flags);
         ulong* entry = Tables.Find(address, out int level);
         if (level > 0)
         {

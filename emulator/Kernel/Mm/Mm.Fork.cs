@@ -53,6 +53,7 @@ public sealed unsafe partial class Mm
         child.AuxiliaryVector = AuxiliaryVector;
         child.ExecutableFile = ExecutableFile?.Get();
         child.VdsoBase = VdsoBase;
+        child.HugePagesDisabled = HugePagesDisabled;
     }
 
     private bool ForkVma(Task? task, Vma vma, Mm child)
@@ -92,7 +93,8 @@ public sealed unsafe partial class Mm
         {
             if (level > 0)
             {
-                if (!CopyLeaf(task, entries, at, child, out bool copied))
+                bool copied = (vma.Flags & VmFlags.HugeTlb) != 0;
+                if (copied ? !CopyHugeTlb(task, entries, at, target) : !CopyLeaf(task, entries, at, child, out copied))
                     return false;
                 if (copied)
                     at = PageTables.NextBoundary(at, vma.End, level);

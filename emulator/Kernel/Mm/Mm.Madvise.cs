@@ -78,12 +78,20 @@ public sealed unsafe partial class Mm
             case MADV_WILLNEED:
                 return 0;
             case MADV_COLD or MADV_PAGEOUT:
-                return (flags & VmFlags.Locked) != 0 ? -Errno.EINVAL : 0;
+                return (flags & (VmFlags.Locked | VmFlags.HugeTlb)) != 0 ? -Errno.EINVAL : 0;
             case MADV_COLLAPSE:
                 return -Errno.EINVAL;
             case MADV_FREE when vma.Cache is not null:
                 return -Errno.EINVAL;
             case MADV_DONTNEED or MADV_DONTNEED_LOCKED or MADV_FREE:
+                if ((flags & VmFlags.HugeTlb) != 0)
+                {
+                    // Whole huge pages from the start on; a part at the end stays (madvise_dontneed_free_valid_vma).
+                    ulong mask = PageSizeOf(vma) - 1;
+                    if ((start & mask) != 0)
+                        return -Errno.EINVAL;
+                    end &= ~mask;
+                }
                 if ((flags & VmFlags.Locked) != 0 && advice != MADV_DONTNEED_LOCKED)
                     return -Errno.EINVAL;
                 // MADV_FREE lets the kernel take the pages when it runs short, which it does not here.
@@ -169,7 +177,7 @@ public sealed unsafe partial class Mm
         {
             LockRead(task);
             Vma? vma = Vmas.FindIntersection(start, end);
-            ShmemPageCache? cache = vma?.Cache as ShmemPageCache;
+            PageCache? cache = vma?.Cache is ShmemPageCache or HugeTlbPageCache ? vma.Cache : null;
             OpenFile? file = null;
             ulong from = 0, to = 0, offset = 0;
             long error = 0;
@@ -195,7 +203,7 @@ public sealed unsafe partial class Mm
             if (from > start)
                 unmapped = -Errno.ENOMEM;
             error = file is null || task is null
-                ? cache!.PunchHole(task, offset, to - from)
+                ? (cache as HugeTlbPageCache)?.PunchHole(task, offset, to - from) ?? ((ShmemPageCache)cache!).PunchHole(task, offset, to - from)
                 : file.Allocate(task, FileAbi.FALLOC_FL_PUNCH_HOLE | FileAbi.FALLOC_FL_KEEP_SIZE, (long)offset, (long)(to - from));
             file?.Put();
             cache!.PutUser();

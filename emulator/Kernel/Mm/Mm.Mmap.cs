@@ -20,12 +20,20 @@ public sealed partial class Mm
     /// <returns>The address, or a negative errno.</returns>
     public long Mmap(Task? task, ulong address, ulong length, int prot, int flags, OpenFile? file, ulong pageOffset)
     {
+        HugeTlbPool? pool = (file?.Mapping as HugeTlbPageCache)?.Pool;
+        if (file is null && (flags & MAP_HUGETLB) != 0)
+        {
+            pool = _system.HugeTlb.Find(flags >>> MAP_HUGE_SHIFT & MAP_HUGE_MASK);
+            if (pool is null)
+                return -Errno.EINVAL;
+        }
+        length = pool?.Align(length) ?? length;
         LockWrite(task);
         long result;
         bool populate;
         try
         {
-            result = MmapLocked(task, address, length, prot, flags, file, pageOffset, out populate);
+            result = MmapLocked(task, address, length, prot, flags, file, pool, pageOffset, out populate);
         }
         finally
         {
@@ -36,7 +44,7 @@ public sealed partial class Mm
         return result;
     }
 
-    private long MmapLocked(Task? task, ulong address, ulong length, int prot, int flags, OpenFile? file, ulong pageOffset, out bool populate)
+    private long MmapLocked(Task? task, ulong address, ulong length, int prot, int flags, OpenFile? file, HugeTlbPool? pool, ulong pageOffset, out bool populate)
     {
         populate = false;
         if (length == 0)
@@ -58,7 +66,7 @@ public sealed partial class Mm
             vmFlags |= VmFlags.GrowsDown;
         if ((flags & MAP_LOCKED) != 0)
             vmFlags |= VmFlags.Locked;
-        long place = FindPlace(address, length, flags);
+        long place = pool is null ? FindPlace(address, length, flags) : FindHugePlace(address, length, flags, pool.PageSize);
         if (place < 0)
             return place;
         address = (ulong)place;
@@ -84,11 +92,13 @@ public sealed partial class Mm
                 case MAP_SHARED:
                     if ((vmFlags & VmFlags.GrowsDown) != 0)
                         return -Errno.EINVAL;
-                    pageOffset = 0;
+                    if (pool is null)
+                        pageOffset = 0;
                     vmFlags |= VmFlags.Shared | VmFlags.MayShare;
                     break;
                 case MAP_PRIVATE:
-                    pageOffset = address >> 12;
+                    if (pool is null)
+                        pageOffset = address >> 12;
                     break;
                 default:
                     return -Errno.EINVAL;
@@ -101,9 +111,17 @@ public sealed partial class Mm
         bool writesFile = cache is not null && (vmFlags & (VmFlags.Shared | VmFlags.MayWrite)) == (VmFlags.Shared | VmFlags.MayWrite);
         if (writesFile && !cache!.TryMapWritable())
             return -Errno.EPERM;
-        long mapped = MapRegion(task, address, length, vmFlags, new Backing(file, cache, pageOffset));
+        bool ownFile = pool is not null && cache is null;
+        if (ownFile)
+        {
+            cache = new HugeTlbPageCache(Pages, pool!, length);
+            cache.CheckMapping(ref vmFlags);
+        }
+        long mapped = MapRegion(task, address, length, vmFlags, new Backing(file, cache, pageOffset, ownFile ? "/anon_hugepage (deleted)" : null));
         if (writesFile)
             cache!.CountWritableMapping(-1);
+        if (ownFile)
+            cache!.Free();
         populate = mapped >= 0
             && ((vmFlags & VmFlags.Locked) != 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE);
         return mapped;
@@ -115,6 +133,8 @@ public sealed partial class Mm
         ulong end = address + length;
         if (!MayExpand(task, flags, length >> 12) && !MayExpand(task, flags, (length >> 12) - MappedPages(address, end)))
             return -Errno.ENOMEM;
+        if ((flags & VmFlags.HugeTlb) != 0)
+            return MapHugeTlb(task, address, length, flags & ~VmFlags.LockedMask, backing);
         // Overcommit by guess (mm/util.c:__vm_enough_memory): only what is plainly more than the machine has is refused.
         bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write || IsSharedAnonymous(flags, backing);
         if (accountable && length >> 12 > Pages.Memory.FrameCount)
@@ -267,8 +287,9 @@ public sealed partial class Mm
         // A hole in the middle of one VMA makes one more in the end (-ENOMEM); elsewhere the map count is as it was.
         if (first.Start < start && end < first.End && Vmas.Count >= Layout.MaxMapCount)
             return -Errno.ENOMEM;
-        if (!SplitAt(task, start, end))
-            return -Errno.ENOMEM;
+        long error = SplitAt(task, start, end);
+        if (error < 0)
+            return error;
 
         var removed = new List<Vma>();
         for (Vma? vma = Vmas.FindIntersection(start, end); vma is not null && vma.Start < end; vma = Vmas.Next(vma))

@@ -84,13 +84,17 @@ public sealed unsafe partial class Mm
     /// <summary>Gives the part [start, end) of a VMA new flags, and its entries the permissions that go with them (mprotect_fixup).</summary>
     private long ChangeFlags(Task? task, ref Vma vma, ulong start, ulong end, VmFlags flags)
     {
+        // Pages of hugetlb are never swapped, so mlock leaves them alone (mlock_fixup).
+        if ((vma.Flags & VmFlags.HugeTlb) != 0)
+            flags = (flags & ~VmFlags.LockedMask) | (vma.Flags & VmFlags.LockedMask);
         if (vma.Flags == flags)
             return 0;
         ulong pages = (end - start) >> 12;
         if (IsData(flags) && !IsData(vma.Flags) && !MayExpand(task, flags, pages) && MayExpand(task, vma.Flags, pages))
             return -Errno.ENOMEM;
-        if (!Isolate(task, ref vma, start, end))
-            return -Errno.ENOMEM;
+        long error = Isolate(task, ref vma, start, end);
+        if (error < 0)
+            return error;
         Account(vma.Flags, pages, add: false);
         Account(flags, pages, add: true);
         bool access = ((vma.Flags ^ flags) & VmFlags.Access) != 0;
@@ -101,16 +105,16 @@ public sealed unsafe partial class Mm
         return 0;
     }
 
-    /// <summary>Splits so that the VMA is exactly [start, end); false: too many VMAs.</summary>
-    private bool Isolate(Task? task, ref Vma vma, ulong start, ulong end)
+    /// <summary>Splits so that the VMA is exactly [start, end); 0 or as <see cref="Split"/>.</summary>
+    private long Isolate(Task? task, ref Vma vma, ulong start, ulong end)
     {
         if (vma.Start < start)
         {
-            if (Split(task, vma, start) is not { } upper)
-                return false;
-            vma = upper;
+            long error = Split(task, vma, start, out vma);
+            if (error < 0)
+                return error;
         }
-        return vma.End <= end || Split(task, vma, end) is not null;
+        return vma.End <= end ? 0 : Split(task, vma, end, out _);
     }
 
     /// <summary>change_protection: every entry gets the VMA's permissions, except that private pages become writable only by a fault.</summary>

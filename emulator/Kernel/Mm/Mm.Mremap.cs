@@ -46,6 +46,15 @@ public sealed unsafe partial class Mm
         populate = false;
         if (Vmas.Find(address) is not { } vma)
             return -Errno.EFAULT;
+        if ((vma.Flags & VmFlags.HugeTlb) != 0)
+        {
+            // Growing would need a reservation that nobody makes.
+            ulong mask = PageSizeOf(vma) - 1;
+            oldLength = (oldLength + mask) & ~mask;
+            newLength = (newLength + mask) & ~mask;
+            if (((address | newAddress) & mask) != 0 || newLength > oldLength)
+                return -Errno.EINVAL;
+        }
         if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0)
             return MremapTo(task, address, newAddress, oldLength, newLength, flags, out populate);
         if (oldLength >= newLength)
@@ -154,11 +163,18 @@ public sealed unsafe partial class Mm
         ulong pageOffset = vma.IsAnonymous && !vma.HasAnon ? newAddress >> 12 : vma.IndexOf(address);
         Backing backing = BackingOf(vma, pageOffset);
         VmFlags vmFlags = vma.Flags;
+        bool hugeTlb = (vmFlags & VmFlags.HugeTlb) != 0;
+        if (hugeTlb && Isolate(task, ref vma, address, address + oldLength) < 0)
+            return -Errno.ENOMEM;
         Vma target = AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
+        if (hugeTlb)
+            MoveReservation(vma, target);
         bool moved = MoveEntries(task, target, address, newAddress, oldLength);
         if (!moved)
         {
             MoveEntries(task, target, newAddress, address, oldLength);
+            if (hugeTlb)
+                MoveReservation(target, vma);
             Unmap(task, newAddress, newAddress + newLength);
             return -Errno.ENOMEM;
         }
@@ -190,15 +206,15 @@ public sealed unsafe partial class Mm
         using OperationScope operation = task.Operation("move_page_tables", from, end);
         var range = new MmuNotifierRange(this, from, end, MmuNotifyEvent.Unmap);
         InvalidateRangeStart(task, range);
-        var gather = new MmuGather(this, task);
         using (new RmapScope(task, vma))
         {
             while (complete && Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
             {
                 if (level > 0)
                 {
-                    if (MoveLeaf(gather, task, entries, at, end, to + (at - from)))
+                    if (MoveLeaf(task, entries, at, end, to + (at - from), out bool noTable))
                         at = PageTables.NextBoundary(at, end, level);
+                    complete = !noTable;
                     continue;
                 }
                 using (PageTableLock.Enter(task))
@@ -226,7 +242,6 @@ public sealed unsafe partial class Mm
                 at += (ulong)count << 12;
             }
         }
-        gather.Finish();
         InvalidateRangeEnd(task, range);
         return complete;
     }

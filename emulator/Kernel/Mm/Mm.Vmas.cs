@@ -11,7 +11,7 @@ public sealed partial class Mm
 
     /// <summary>Whether a neighbour is of the same kind. Segments of System V count their mappings, so theirs never join.</summary>
     private static bool CanMerge(Vma vma, VmFlags flags, in Backing backing) =>
-        vma.Flags == flags && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
+        (flags & VmFlags.DontExpand) == 0 && vma.Flags == flags && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
         && vma.Observer is null && backing.Observer is null;
 
     /// <summary>Enters [start, end), which must be free, as part of a neighbour where that is the same kind (mm/vma.c:vma_merge).</summary>
@@ -94,14 +94,19 @@ public sealed partial class Mm
         return low;
     }
 
-    /// <summary>Splits a VMA in two at an address inside it and returns the upper part; null when there are too many (__split_vma).</summary>
-    private Vma? Split(Task? task, Vma vma, ulong address)
+    /// <summary>
+    /// Splits a VMA in two at an address inside it (__split_vma): 0, -ENOMEM when there are too many, -EINVAL inside a page of hugetlb.
+    /// </summary>
+    private long Split(Task? task, Vma vma, ulong address, out Vma upper)
     {
+        upper = vma;
         if (Vmas.Count >= Layout.MaxMapCount)
-            return null;
+            return -Errno.ENOMEM;
+        if ((address & (PageSizeOf(vma) - 1)) != 0)
+            return -Errno.EINVAL;
         if ((address & HugeMask) != 0)
             SplitHuge(task, address);
-        var upper = new Vma(this, address, vma.End, vma.Flags)
+        upper = new Vma(this, address, vma.End, vma.Flags)
         {
             PageOffset = vma.IndexOf(address),
             File = vma.File?.Get(),
@@ -109,6 +114,8 @@ public sealed partial class Mm
             Name = vma.Name,
             Observer = vma.Observer,
             AnonVma = vma.AnonVma,
+            HugeTlbReservation = vma.HugeTlbReservation,
+            LostHugeTlbPage = vma.LostHugeTlbPage,
         };
         using (new RmapScope(task, vma))
         {
@@ -118,15 +125,14 @@ public sealed partial class Mm
             upper.Cache?.Mappings.Add(upper);
         }
         Open(upper);
-        return upper;
+        return 0;
     }
 
-    /// <summary>Cuts VMAs at both ends of a range so that it consists of whole ones; false: too many VMAs.</summary>
-    private bool SplitAt(Task? task, ulong start, ulong end)
+    /// <summary>Cuts VMAs at both ends of a range so that it consists of whole ones; 0 or as <see cref="Split"/>.</summary>
+    private long SplitAt(Task? task, ulong start, ulong end)
     {
-        if (Vmas.Find(start) is { } first && first.Start < start && Split(task, first, start) is null)
-            return false;
-        return Vmas.Find(end) is not { } last || last.Start >= end || Split(task, last, end) is not null;
+        long error = Vmas.Find(start) is { } first && first.Start < start ? Split(task, first, start, out _) : 0;
+        return error == 0 && Vmas.Find(end) is { } last && last.Start < end ? Split(task, last, end, out _) : error;
     }
 
     /// <summary>Moves a VMA's bounds. Reverse maps look at them under their locks, so they change under those.</summary>
@@ -169,6 +175,8 @@ public sealed partial class Mm
             if (MayWriteFile(vma))
                 cache.CountWritableMapping(1);
         }
+        if ((vma.Flags & VmFlags.HugeTlb) != 0)
+            OpenHugeTlb(vma);
         vma.Observer?.Opened(vma);
     }
 
@@ -176,6 +184,8 @@ public sealed partial class Mm
     private static void Close(Vma vma)
     {
         vma.Observer?.Closed(vma);
+        if ((vma.Flags & VmFlags.HugeTlb) != 0)
+            CloseHugeTlb(vma);
         if (vma.Cache is { } cache)
         {
             if (MayWriteFile(vma))

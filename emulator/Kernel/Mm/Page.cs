@@ -43,6 +43,8 @@ public enum PageFlags : uint
     Referenced = 1 << 19,
     /// <summary>Allocated ahead by fallocate, and neither written nor mapped since: a hole with a frame (not PG_uptodate).</summary>
     Unused = 1 << 20,
+    /// <summary>A hugetlb page that is promised to its former owner again when it is freed (HPG_restore_reserve).</summary>
+    RestoreReserve = 1 << 21,
 }
 
 /// <summary>

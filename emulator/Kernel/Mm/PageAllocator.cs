@@ -193,7 +193,27 @@ public sealed unsafe class PageAllocator : IDisposable
     {
         Pfn head = HeadOf(frame);
         if (Interlocked.Decrement(ref _pages[head.Value].RefCount) == 0)
-            Free(head, (_pages[head.Value].Flags & PageFlags.Head) != 0 ? HugeOrder : 0);
+            FreeLast(head);
+    }
+
+    private void FreeLast(Pfn head)
+    {
+        PageFlags flags = _pages[head.Value].Flags;
+        if ((flags & PageFlags.HugeTlb) != 0)
+            HugeTlb!.Give(head);
+        else
+            Free(head, (flags & PageFlags.Head) != 0 ? HugeOrder : 0);
+    }
+
+    /// <summary>The pool that hugetlb pages go back to.</summary>
+    internal HugeTlbPool? HugeTlb { get; set; }
+
+    /// <summary>A block of frames has lost its contents: translations to it are stale from now on.</summary>
+    internal void NoteFreed(Pfn frame, int order)
+    {
+        History?.Freed(frame, _pages[frame.Value].Flags);
+        for (ulong i = 0; i < 1UL << order; i++)
+            _pages[frame.Value + i].Generation++;
     }
 
     /// <summary>Frees a block of 2^order frames whose last reference is gone.</summary>
@@ -202,13 +222,12 @@ public sealed unsafe class PageAllocator : IDisposable
         ref Page page = ref _pages[frame.Value];
         if ((page.Flags & PageFlags.Table) != 0)
             Interlocked.Decrement(ref _tables);
-        History?.Freed(frame, page.Flags);
+        NoteFreed(frame, order);
         for (ulong i = 0; i < 1UL << order; i++)
         {
             ref Page freed = ref _pages[frame.Value + i];
             freed.Flags = PageFlags.Used | PageFlags.Free;
             freed.Owner = 0;
-            freed.Generation++;
         }
         lock (_lock)
         {

@@ -93,7 +93,8 @@ public abstract unsafe class PageCache
                 for (ulong at = 0; _index.TryGetNext(at, out at, out Pfn frame); at++)
                 {
                     ref Page page = ref Pages[frame];
-                    if (Volatile.Read(ref page.RefCount) - Volatile.Read(ref page.MapCount) > 1)
+                    int mapped = (page.Flags & PageFlags.Head) != 0 ? Pages.EntireMapCount(frame) : Volatile.Read(ref page.MapCount);
+                    if (Volatile.Read(ref page.RefCount) - mapped > 1)
                         return true;
                 }
             }
@@ -143,7 +144,7 @@ public abstract unsafe class PageCache
     /// <param name="create">Bring the page in when it is absent.</param>
     /// <param name="frame">The page's frame.</param>
     /// <returns>False: absent, or memory is exhausted, or its contents cannot be read.</returns>
-    public bool TryGetPage(ulong index, bool create, out Pfn frame)
+    public virtual bool TryGetPage(ulong index, bool create, out Pfn frame)
     {
         lock (_lock)
         {
@@ -192,6 +193,17 @@ public abstract unsafe class PageCache
         Pages.Put(frame);
         frame = existing;
         return true;
+    }
+
+    /// <summary>Enters a page where the caller knows that there is none; the cache takes a reference of its own.</summary>
+    private protected void Insert(ulong index, Pfn frame)
+    {
+        Pages.Get(frame);
+        ref Page page = ref Pages[frame];
+        page.Index = index;
+        lock (_lock)
+            _index.Add(index, frame);
+        Volatile.Write(ref page.Owner, Id);
     }
 
     private void MarkUsed(Pfn frame)
@@ -349,13 +361,19 @@ public abstract unsafe class PageCache
     {
         if (!Holds(frame, index))
             return;
-        if (Volatile.Read(ref Pages[frame].MapCount) > 0)
+        if (IsMapped(frame))
             UnmapMappingRange(task, index, index, evenCopies: false);
         lock (_lock)
             _index.Remove(index, out _);
         Volatile.Write(ref Pages[frame].Owner, 0);
         Uncharge();
         Pages.Put(frame); // The cache's own.
+    }
+
+    private bool IsMapped(Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        return Volatile.Read(ref page.MapCount) > 0 || ((page.Flags & PageFlags.Head) != 0 && Volatile.Read(ref Pages.EntireMapCount(frame)) > 0);
     }
 
     /// <summary>Whether the file's quota allows another page, which is counted.</summary>
@@ -366,7 +384,7 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>Zaps the pages [first, last] from all mappings (mm/memory.c:unmap_mapping_range).</summary>
-    private protected void UnmapMappingRange(Task? task, ulong first, ulong last, bool evenCopies)
+    private protected virtual void UnmapMappingRange(Task? task, ulong first, ulong last, bool evenCopies)
     {
         if (Mappings.IsEmpty)
             return;
@@ -429,7 +447,7 @@ public abstract unsafe class PageCache
     }
 
     /// <summary>The first page present in [index, last], with a reference for the caller.</summary>
-    private bool TryGetNextPage(ref ulong index, ulong last, out Pfn frame)
+    private protected bool TryGetNextPage(ref ulong index, ulong last, out Pfn frame)
     {
         lock (_lock)
         {

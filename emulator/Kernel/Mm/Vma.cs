@@ -50,6 +50,15 @@ public sealed class Vma
     /// <summary>The newest of the VMA's memberships in <see cref="AnonVma"/>s, from which <see cref="AnonVmaChain.Older"/> leads on.</summary>
     internal AnonVmaChain? AnonVmaChains { get; set; }
 
+    /// <summary>Of a shared hugetlb mapping: faults hold it for reading, punches for writing (hugetlb_vma_lock).</summary>
+    internal Tasks.Locks.RwSemaphore? HugeTlbLock { get; set; }
+
+    /// <summary>Of a private hugetlb mapping that has reserved its pages (HPAGE_RESV_OWNER): those already taken.</summary>
+    internal HugeTlbRegions? HugeTlbReservation { get; set; }
+
+    /// <summary>A page that a hugetlb mapping inherited went to its owner (HPAGE_RESV_UNMAPPED).</summary>
+    internal bool LostHugeTlbPage { get; set; }
+
     public ulong Length => End - Start;
 
     public ulong Pages => Length >> 12;

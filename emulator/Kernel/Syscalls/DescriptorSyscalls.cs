@@ -366,8 +366,6 @@ internal static class DescriptorSyscalls
             known |= (uint)MmanAbi.MAP_HUGE_MASK << MmanAbi.MAP_HUGE_SHIFT;
         if ((flags & ~known) != 0)
             return -Errno.EINVAL;
-        if ((flags & MFD_HUGETLB) != 0)
-            return -Errno.EOPNOTSUPP;
         if ((flags & (MFD_NOEXEC_SEAL | MFD_EXEC)) == (MFD_NOEXEC_SEAL | MFD_EXEC))
             return -Errno.EINVAL;
         // vm.memfd_noexec: 1 makes files not executable unless asked, 2 always (check_sysctl_memfd_noexec).
@@ -381,7 +379,15 @@ internal static class DescriptorSyscalls
             return r == -Errno.ENAMETOOLONG ? -Errno.EINVAL : r;
         bool noExec = (flags & MFD_NOEXEC_SEAL) != 0;
         Seals seals = noExec ? Seals.Exec : (flags & MFD_ALLOW_SEALING) != 0 ? Seals.None : Seals.Seal;
-        OpenFile file = t.Machine.Vfs.CreateMemfd(t, System.Text.Encoding.Latin1.GetString(name), seals, noExec ? 0x1B6u : 0x1FF);
+        string text = System.Text.Encoding.Latin1.GetString(name);
+        uint mode = noExec ? 0x1B6u : 0x1FF;
+        OpenFile file;
+        if ((flags & MFD_HUGETLB) == 0)
+            file = t.Machine.Vfs.CreateMemfd(t, text, seals, mode);
+        else if (t.Machine.MemorySystem.HugeTlb.Find((int)(flags >> MmanAbi.MAP_HUGE_SHIFT) & MmanAbi.MAP_HUGE_MASK) is { } pool)
+            file = t.Machine.Vfs.CreateHugeTlbMemfd(t, text, pool, seals, mode);
+        else
+            return -Errno.ENODEV;
         return Install(t, file, (flags & MFD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
     }
 }

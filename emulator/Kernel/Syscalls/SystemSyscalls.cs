@@ -170,9 +170,12 @@ internal static unsafe class SystemSyscalls
             case GetTidAddress:
                 return t.TryWrite(a.A1, t.ClearChildTid) ? 0 : -Errno.EFAULT;
             case SetThpDisable:
-                return (a.A2 | a.A3 | a.A4) != 0 ? -Errno.EINVAL : 0;
+                if ((a.A2 | a.A3 | a.A4) != 0)
+                    return -Errno.EINVAL;
+                t.Mm.HugePagesDisabled = a.A1 != 0;
+                return 0;
             case GetThpDisable:
-                return (a.A1 | a.A2 | a.A3 | a.A4) != 0 ? -Errno.EINVAL : 0;
+                return (a.A1 | a.A2 | a.A3 | a.A4) != 0 ? -Errno.EINVAL : t.Mm.HugePagesDisabled ? 1 : 0;
             case CapAmbient:
                 return a.A1 == 1 ? 0 : a.A1 == 4 ? 0 : -Errno.EPERM;
             case SetVma:

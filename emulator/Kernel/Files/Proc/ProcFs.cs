@@ -44,6 +44,21 @@ internal sealed class ProcFs : Filesystem
 
     public ProcEntry Text(string name, Func<Task, string> text) => new(name, S_IFREG, () => new ProcText(this, 0x124, 0, 0, text));
 
+    /// <summary>A setting that is one number from 0 to a maximum (proc_doulongvec_minmax).</summary>
+    private ProcEntry Number(string name, Func<long> get, Action<long> set, long maximum = long.MaxValue) => new(name, S_IFREG, () =>
+        new ProcText(this, 0x1A4, 0, 0, _ => get().ToString(CultureInfo.InvariantCulture) + "\n") { Store = (_, text) => StoreNumber(text, set, maximum) });
+
+    /// <summary>Reads a number from what a program writes into a setting; 0 or -EINVAL.</summary>
+    internal static long StoreNumber(string text, Action<long> set, long maximum)
+    {
+        if (!long.TryParse(text.AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long value) || value > maximum)
+            return -Errno.EINVAL;
+        set(value);
+        return 0;
+    }
+
+    private static Memory.HugeTlbPool HugeTlb(Machine machine) => machine.MemorySystem.HugeTlb.Default;
+
     private ProcEntry Link(string name, Func<Task, string?> target) => new(name, S_IFLNK, () => new ProcLink(this, 0, 0, target));
 
     private ProcEntry Directory(string name, IReadOnlyList<ProcEntry> entries) => new(name, S_IFDIR, () => new ProcDirectory(this, 0, 0, entries));
@@ -81,7 +96,9 @@ internal sealed class ProcFs : Filesystem
             Text("overcommit_ratio", static _ => "50\n"),
             Text("max_map_count", static _ => Memory.Layout.MaxMapCount.ToString(CultureInfo.InvariantCulture) + "\n"),
             Text("mmap_min_addr", static _ => Memory.Layout.MinAddress.ToString(CultureInfo.InvariantCulture) + "\n"),
-            Text("nr_hugepages", static _ => "0\n"),
+            Number("nr_hugepages", () => HugeTlb(machine).Total, count => HugeTlb(machine).Resize(count)),
+            Number("nr_overcommit_hugepages", () => HugeTlb(machine).MaxSurplus, count => HugeTlb(machine).MaxSurplus = count),
+            Number("memfd_noexec", () => machine.MemorySystem.MemfdNoExec, value => machine.MemorySystem.MemfdNoExec = (int)value, maximum: 2),
             Text("swappiness", static _ => "60\n"),
         ]),
         Directory("fs",

@@ -27,6 +27,7 @@ internal sealed class SystemFiles(Machine machine)
     public string MemInfo(Task task)
     {
         ulong total = machine.Memory.FrameCount * 4, free = machine.FreeMemoryBytes >> 10;
+        Memory.HugeTlbPool pool = machine.MemorySystem.HugeTlb.Default;
         return string.Create(Invariant, $"""
             MemTotal:       {total,8} kB
             MemFree:        {free,8} kB
@@ -48,9 +49,13 @@ internal sealed class SystemFiles(Machine machine)
             CommitLimit:    {total,8} kB
             Committed_AS:   {total - free,8} kB
             VmallocTotal:   34359738367 kB
-            HugePages_Total:       0
-            HugePages_Free:        0
+            AnonHugePages:  {machine.MemorySystem.HugePages.Mapped * 2048,8} kB
+            HugePages_Total:   {pool.Total,5}
+            HugePages_Free:    {pool.Free,5}
+            HugePages_Rsvd:    {pool.Reserved,5}
+            HugePages_Surp:    {pool.Surplus,5}
             Hugepagesize:       2048 kB
+            Hugetlb:        {pool.Total * 2048,8} kB
 
             """);
     }

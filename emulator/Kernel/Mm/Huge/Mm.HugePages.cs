@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -109,14 +110,18 @@ public sealed unsafe partial class Mm
     internal void SplitHuge(Task? task, ulong address)
     {
         ulong start = address & ~HugeMask;
-        if (Tables.Find(start, out int level) is null || level == 0)
+        ulong* leaf = Tables.Find(start, out int level);
+        if (leaf is null || level == 0 || (Pages[PageTables.FrameOf(*leaf)].Flags & PageFlags.HugeTlb) != 0)
             return;
+        var range = new MmuNotifierRange(this, start, start + PageTables.HugeSize, MmuNotifyEvent.Clear);
+        InvalidateRangeStart(task, range);
         using (PageTableLock.Enter(task))
         {
-            ulong* leaf = Tables.Find(start, out level);
-            if (leaf is not null && level == 1 && (Pages[PageTables.FrameOf(*leaf)].Flags & PageFlags.HugeTlb) == 0)
+            leaf = Tables.Find(start, out level);
+            if (leaf is not null && level == 1)
                 SplitLeaf(task, leaf, start);
         }
+        InvalidateRangeEnd(task, range);
     }
 
     private void SplitLeaf(Task? task, ulong* leaf, ulong start)
@@ -154,7 +159,7 @@ public sealed unsafe partial class Mm
     {
         if (!CoversLeaf(task, address, end))
             return false;
-        bool full = false;
+        bool full;
         using (PageTableLock.Enter(task))
         {
             if (!PageTables.IsLeaf(*leaf))
@@ -218,8 +223,9 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>mremap: a leaf moves as it is if old and new place allow (move_huge_pmd). False: it was split; look at the address again.</summary>
-    private bool MoveLeaf(MmuGather gather, Task? task, ulong* leaf, ulong address, ulong end, ulong to)
+    private bool MoveLeaf(Task? task, ulong* leaf, ulong address, ulong end, ulong to, out bool noTable)
     {
+        noTable = false;
         if ((to & HugeMask) != 0 || !CoversLeaf(task, address, end))
         {
             SplitHuge(task, address);
@@ -228,11 +234,14 @@ public sealed unsafe partial class Mm
         using (PageTableLock.Enter(task))
         {
             ulong* target = Tables.FindOrCreateHuge(to);
-            if (target is not null && *target == 0 && PageTables.IsLeaf(*leaf))
+            noTable = target is null;
+            if (!noTable && *target == 0 && PageTables.IsLeaf(*leaf))
             {
-                if (PageTables.Clear(leaf, out ulong value) == FlushOwed.Page)
-                    gather.AddRange(address, address + PageTables.HugeSize, HugeShift);
+                bool flush = PageTables.Clear(leaf, out ulong value) == FlushOwed.Page;
                 PageTables.Set(target, value);
+                // Before the lock goes, for the page can be found by its new entry then.
+                if (flush)
+                    Shootdown.FlushMmRange(task?.Vcpu, this, address, address + PageTables.HugeSize, HugeShift, freedTables: true);
                 return true;
             }
         }

@@ -16,6 +16,8 @@ public sealed class LockClass(string name)
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
     internal static LockClass Srcu { get; } = new("srcu_gp_mutex");
     internal static LockClass FilePosition { get; } = new("f_pos_lock");
+    internal static LockClass HugeTlbFault { get; } = new("hugetlb_fault_mutex");
+    internal static LockClass HugeTlbVma { get; } = new("hugetlb_vma_lock");
     internal static LockClass ShmemPunch { get; } = new("shmem_falloc");
     internal static LockClass InodeWrite { get; } = new("i_rwsem");
     internal static LockClass FutexBucket { get; } = new("futex_hash_bucket");
