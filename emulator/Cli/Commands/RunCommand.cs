@@ -9,6 +9,7 @@ using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tracing;
@@ -139,8 +140,19 @@ internal sealed class RunCommand
             }
             if (!parsed.GetValue(_quiet) && status.Crash is { IsFault: true } crash)
                 HostProcess.WriteError(CrashRenderer.Render(crash, status, palette));
+            ReportViolations(machine.Violations, palette);
         }
         return Outcome(status, program, parsed.GetValue(_verbose), palette);
+    }
+
+    /// <summary>Rules of the kernel's own interfaces that were broken: never the guest's fault, and never to be hidden.</summary>
+    private static void ReportViolations(Violations violations, Palette palette)
+    {
+        const int most = 20;
+        foreach (Violation violation in violations.All.Take(most))
+            HostProcess.WriteError(palette.Mark($"emulator: {violation}") + "\n");
+        if (violations.Count > most)
+            HostProcess.WriteError(string.Create(CultureInfo.InvariantCulture, $"emulator: {violations.Count - most} more broken rules\n"));
     }
 
     private ISyscallTracer? Tracer(ParseResult parsed, TextWriter output)
