@@ -91,20 +91,23 @@ public sealed class WalkerClaims
         return at;
     }
 
+    /// <summary>More pages than a gather holds (8 and 19 batches of 510), so that the first are freed early.</summary>
+    private const int Many = 10_500;
+
     private const MmuNotifierOps Start = MmuNotifierOps.InvalidateRangeStart, End = MmuNotifierOps.InvalidateRangeEnd;
     private const MmuNotifierOps Arch = MmuNotifierOps.ArchInvalidateSecondaryTlbs;
 
     // Claim: invalidate_range_start/end must not be used for a TLB that walks the CPUs' tables.
-    // The device looks at the first of 600 pages right after it was told the start, right before it is told the end, when that page is
+    // The device looks at the first of 10,500 pages, more than a gather holds, right after it was told the start, right before it is told the end, when that page is
     // free already, and when all is over.
     [TestCase(Start, Verdict.Coherent, Verdict.Corrupt, Verdict.Corrupt, TestName = "Start_only_leaves_what_the_device_fetches_before_the_entry_is_cleared")]
     [TestCase(End, Verdict.Coherent, Verdict.Corrupt, Verdict.Fault, TestName = "End_only_comes_after_pages_were_freed")]
     [TestCase(Start | End, Verdict.Coherent, Verdict.Corrupt, Verdict.Fault, TestName = "Start_and_end_leave_a_window_for_pages_freed_inside_it")]
     [TestCase(Arch, Verdict.Coherent, Verdict.Fault, Verdict.Fault, TestName = "The_arch_callback_is_clean")]
-    public void Unmapping_600_pages(MmuNotifierOps ops, Verdict afterStart, Verdict beforeEnd, Verdict afterwards) => Run(task =>
+    public void Unmapping_more_than_a_gather_holds(MmuNotifierOps ops, Verdict afterStart, Verdict beforeEnd, Verdict afterwards) => Run(task =>
     {
         Kernel.Memory.Mm mm = task.Mm;
-        ulong at = Map(task, 600), next = Map(task, 1);
+        ulong at = Map(task, Many), next = Map(task, 1);
         var device = new Device(task.Machine, mm, ops);
         Verdict seenAfterStart = default, seenBeforeEnd = default;
         // The last registered is told first.
@@ -123,9 +126,9 @@ public sealed class WalkerClaims
         before.Register(task, mm);
         Assert.That(device.Access(at), Is.EqualTo(Verdict.Coherent));
 
-        Assert.That(mm.Munmap(task, at, 600 << 12), Is.Zero);
-        Assert.That(mm.Mremap(task, next, 0x1000, 600 << 12, MREMAP_MAYMOVE | MREMAP_FIXED, 0x10_0000_0000), Is.Positive);
-        for (ulong i = 0; i < 600; i++)
+        Assert.That(mm.Munmap(task, at, Many << 12), Is.Zero);
+        Assert.That(mm.Mremap(task, next, 0x1000, Many << 12, MREMAP_MAYMOVE | MREMAP_FIXED, 0x10_0000_0000), Is.Positive);
+        for (ulong i = 0; i < Many; i++)
             task.TryWrite(0x10_0000_0000 + (i << 12), (byte)0xFF); // Whoever gets the frames next.
         Assert.That((seenAfterStart, seenBeforeEnd, device.Access(at)), Is.EqualTo((afterStart, beforeEnd, afterwards)));
         foreach (MmuNotifier notifier in (MmuNotifier[])[behind, device, before])
@@ -137,7 +140,7 @@ public sealed class WalkerClaims
     {
         // The header says that by invalidate_range_end the pages "have been freed": in the common case they are freed after it.
         Kernel.Memory.Mm mm = task.Mm;
-        ulong small = Map(task, 1), large = Map(task, 600);
+        ulong small = Map(task, 1), large = Map(task, Many);
         Assert.That(mm.TryWalk(small, write: false, out Pfn one), Is.True);
         Assert.That(mm.TryWalk(large, write: false, out Pfn many), Is.True);
         PageAllocator pages = task.Machine.Pages;
@@ -147,7 +150,7 @@ public sealed class WalkerClaims
         probe.Register(task, mm);
         mm.Munmap(task, small, 0x1000);
         Assert.That(pages[one].Generation, Is.Not.EqualTo(oneBefore), "freed in the end");
-        mm.Munmap(task, large, 600 << 12);
+        mm.Munmap(task, large, Many << 12);
         probe.Unregister(task);
         Assert.That(freed, Is.EqualTo(((bool, bool)[])[(false, false), (true, true)]));
     });
