@@ -12,7 +12,7 @@ internal sealed class KernelTasks : IDisposable
     private readonly CountdownEvent _running = new(1);
     private readonly List<(KernelTask Task, Action Body)> _prepared = [];
 
-    public KernelTasks(MachineOptions options) => Machine = new Machine(options);
+    public KernelTasks(MachineOptions options) => Machine = new Machine(options with { LockDep = true });
 
     public Machine Machine { get; }
 
@@ -48,7 +48,8 @@ internal sealed class KernelTasks : IDisposable
     }
 
     /// <summary>Runs all tasks and waits for them; a failure of one is the test's.</summary>
-    public void Join()
+    /// <param name="clean">They break no rule of the kernel's.</param>
+    public void Join(bool clean = true)
     {
         // The first task starts the others: a deterministic machine must not see them come from outside, one by one.
         (KernelTask Task, Action Body)[] prepared = [.. _prepared];
@@ -61,6 +62,8 @@ internal sealed class KernelTasks : IDisposable
         _running.Signal();
         Assert.That(_running.Wait(TimeSpan.FromSeconds(60)), Is.True, "the tasks do not end");
         Assert.That(_failures, Is.Empty);
+        if (clean)
+            Assert.That(Machine.Violations.All, Is.Empty);
     }
 
     public void Dispose()

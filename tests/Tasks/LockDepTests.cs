@@ -15,10 +15,10 @@ public sealed class LockDepTests
 
     private static IReadOnlyList<Violation> Run(params Action<KernelTask>[] bodies)
     {
-        using var tasks = new KernelTasks(new MachineOptions { LockDep = true, Vcpus = 2, Deterministic = true });
+        using var tasks = new KernelTasks(new MachineOptions { Vcpus = 2, Deterministic = true });
         foreach (Action<KernelTask> body in bodies)
             tasks.Add(body);
-        tasks.Join();
+        tasks.Join(clean: false);
         return tasks.Machine.Violations.All;
     }
 

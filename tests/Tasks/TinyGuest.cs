@@ -24,9 +24,10 @@ internal static class TinyGuest
         {
             if (OperatingSystem.IsLinux())
                 File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            using var machine = new Machine(options with { Stdin = -1, Stdout = -1, Stderr = -1 });
+            using var machine = new Machine(options with { Stdin = -1, Stdout = -1, Stderr = -1, LockDep = true, CheckCoherence = true });
             ExitStatus status = machine.Run(path, ["tiny"u8.ToArray()], []);
             inspect?.Invoke(machine);
+            Assert.That(machine.Violations.All, Is.Empty);
             return status;
         }
         finally

@@ -35,7 +35,7 @@ internal sealed class MmuGather
     private readonly Task? _task;
     private readonly bool _fullMm;
 
-    /// <summary>Since 6.10 a page and its number of followers must always fit, so a batch is full one entry earlier.</summary>
+    /// <summary>Since pages of one folio are gathered together, a page and the number of its followers must always fit: a batch is full one entry earlier.</summary>
     private readonly int _reserved;
     private readonly List<ulong[]> _batches = [new ulong[Bundle]];
     private readonly List<Pfn> _tables = [];

@@ -252,7 +252,8 @@ internal sealed unsafe class PageTables
     public static FlushOwed Clear(ulong* entry, out ulong old)
     {
         old = Interlocked.Exchange(ref *entry, 0);
-        return (old & (ulong)Pte.Present) != 0 ? FlushOwed.Page : FlushOwed.None;
+        // Also of a page made inaccessible: whoever did that may owe its flush still (pte_accessible).
+        return IsMapped(old) ? FlushOwed.Page : FlushOwed.None;
     }
 
     /// <summary>Changes bits of an entry, keeping those that a processor sets meanwhile.</summary>
