@@ -24,6 +24,9 @@ public sealed class MirrorStressTests
         private readonly Pfn?[] _table = new Pfn?[Pages];
         private readonly ulong[] _pfns = new ulong[Pages];
 
+        /// <summary>Keeps the entries it is told to drop.</summary>
+        public bool IsForgetful { get; init; }
+
         public int Retries { get; private set; }
 
         public override bool Invalidate(Task? task, in MmuNotifierRange range, ulong sequence)
@@ -36,7 +39,7 @@ public sealed class MirrorStressTests
             for (int i = 0; i < Pages; i++)
             {
                 ulong page = Base + ((ulong)i << 12);
-                if (page >= range.Start && page < range.End)
+                if (page >= range.Start && page < range.End && !IsForgetful)
                     _table[i] = null;
             }
             _lock.Unlock();
@@ -131,6 +134,21 @@ public sealed class MirrorStressTests
             walker.Unregister(task);
         });
         Assert.That(machine.Violations.All, Is.Empty);
+    }
+
+    [Test]
+    public void The_check_finds_a_mirror_that_does_not_drop_its_entries()
+    {
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 64 << 20 });
+        Assert.That(() => machine.Run(static task =>
+        {
+            Mmap(task, Base, Pages);
+            var mirror = new Mirror { IsForgetful = true };
+            mirror.Insert(task, task.Mm, Base, Pages << 12);
+            mirror.Update(task, task.Mm, HmmPfn.ReqFault | HmmPfn.ReqWrite);
+            task.Mm.Madvise(task, Base, 0x1000, MADV_DONTNEED);
+            mirror.Update(task, task.Mm, HmmPfn.None);
+        }), Throws.TypeOf<AssertionException>().With.Message.Contains("is mirrored and not mapped"));
     }
 
     private static void Mmap(Task task, ulong at, int pages) => Assert.That(

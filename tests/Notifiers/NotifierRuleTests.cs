@@ -301,6 +301,32 @@ public sealed class NotifierRuleTests
     });
 
     [Test]
+    public void A_device_lock_under_which_memory_is_allocated_and_which_a_callback_takes_closes_a_circle()
+    {
+        using var machine = new Machine(new MachineOptions { LockDep = true });
+        machine.Run(static task =>
+        {
+            var mutex = new KernelMutex(DeviceLock);
+            var probe = new Probe
+            {
+                Start = (current, _) =>
+                {
+                    using (mutex.Enter(current!))
+                        return 0;
+                },
+            };
+            probe.Register(task, task.Mm);
+            Munmap(task, Map(task));
+            using (mutex.Enter(task))
+            using (task.Machine.MemorySystem.ReclaimMap.Enter(task))
+            {
+            }
+            probe.Unregister(task);
+        });
+        Assert.That(machine.Violations.Take().Select(static v => $"{v.Rule}: {v.Text}"), Has.Some.StartsWith("lock order inversion").And.Some.Contains("fs_reclaim"));
+    }
+
+    [Test]
     public void A_well_behaved_notifier_breaks_nothing()
     {
         using var machine = new Machine(new MachineOptions { LockDep = true });

@@ -22,11 +22,14 @@ internal sealed class Probe : MmuNotifier
 
     public Func<ulong, ulong, string, bool>? Young { get; init; }
 
+    public Action<ulong, Pfn, bool>? Change { get; init; }
+
     public override MmuNotifierOps Ops =>
         (Start is null ? 0 : MmuNotifierOps.InvalidateRangeStart)
         | (End is null ? 0 : MmuNotifierOps.InvalidateRangeEnd)
         | (Flush is null ? 0 : MmuNotifierOps.ArchInvalidateSecondaryTlbs)
         | (Released is null ? 0 : MmuNotifierOps.Release)
+        | (Change is null ? 0 : MmuNotifierOps.ChangePte)
         | (Young is null ? 0 : MmuNotifierOps.ClearFlushYoung | MmuNotifierOps.ClearYoung | MmuNotifierOps.TestYoung);
 
     public override int InvalidateRangeStart(Task? task, in MmuNotifierRange range) => Start!(task, range);
@@ -42,6 +45,8 @@ internal sealed class Probe : MmuNotifier
     public override bool ClearYoung(Task? task, Kernel.Memory.Mm mm, ulong start, ulong end) => Young!(start, end, "clear_young");
 
     public override bool TestYoung(Task? task, Kernel.Memory.Mm mm, ulong address) => Young!(address, address + 1, "test_young");
+
+    public override void ChangePte(Task? task, Kernel.Memory.Mm mm, ulong address, Pfn frame, bool writable) => Change!(address, frame, writable);
 
     public override void Free() => Freed!();
 }

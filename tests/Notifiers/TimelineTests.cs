@@ -183,6 +183,39 @@ public sealed class TimelineTests
         Assert.That(machine.Violations.All, Is.Empty);
     }
 
+    private static readonly MachineOptions Old = new() { Profile = KernelProfile.V6_1 };
+
+    [Test]
+    public void Linux_6_1_calls_the_callback_for_secondary_TLBs_beside_the_flush_and_again_at_the_end() => Run(static (task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 4);
+        recorder.Watch(at);
+        task.Mm.Munmap(task, at, 0x2000);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Unmap 0-2: mapped", "flush 0-2: empty", "end Unmap 0-2: empty", "flush 0-2: empty"]));
+    }, Old);
+
+    [Test]
+    public void Linux_6_1_says_nothing_to_secondary_TLBs_at_forks_flush() => Run(static (task, recorder) =>
+    {
+        Map(task, recorder, 2);
+        task.Mm.Fork(task)!.Put(task);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start ProtectionPage 0-2", "flush 0-2", "end ProtectionPage 0-2"]), "but at the end");
+    }, Old);
+
+    [Test]
+    public void Linux_6_1_hands_a_shadow_the_new_entry_of_a_copy() => Run(static (task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 1, touch: false);
+        task.TryRead(at, out byte _);
+        List<(ulong, bool)> changes = [];
+        var shadow = new Probe { Change = (address, _, writable) => changes.Add((address, writable)) };
+        shadow.Register(task, task.Mm);
+        task.TryWrite(at, (byte)1);
+        shadow.Unregister(task);
+        Assert.That(changes, Is.EqualTo(((ulong, bool)[])[(at, true)]));
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 0-1", "flush 0-1", "flush 0-1", "end Clear 0-1"]));
+    }, Old);
+
     [Test]
     public void A_fault_on_an_empty_entry_announces_nothing() => Run((task, recorder) =>
     {

@@ -4,6 +4,7 @@ using Emulator.Hardware.Memory;
 using Emulator.Kernel.Loader;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Shootdown;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -81,6 +82,12 @@ public sealed class MemorySystem : IDisposable
 
     /// <summary>Under which callbacks of notifiers run.</summary>
     internal Srcu NotifierSrcu { get; } = new();
+
+    /// <summary>What lockdep takes for a lock that is held while notifiers are told of changes.</summary>
+    internal LockMap NotifierMap { get; } = new(LockClass.InvalidateRangeStart);
+
+    /// <summary>What lockdep takes for a lock that is held while an allocation reclaims.</summary>
+    internal LockMap ReclaimMap { get; } = new(LockClass.FsReclaim);
 
     /// <summary>Whether one notifier may not have both kinds of callbacks: since 6.6.</summary>
     internal bool ForbidsMixedNotifiers => Profile != KernelProfile.V6_1;

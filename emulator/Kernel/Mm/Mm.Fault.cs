@@ -363,6 +363,7 @@ public sealed unsafe partial class Mm
                 if (old != Pages.Zero)
                     Unmap(old);
                 MapNewAnon(copy, vma, address);
+                NotifyChangePte(task, address, copy, writable: !unshare && (vma.Flags & VmFlags.Write) != 0);
                 PageTables.Set(entry, copy.Address | (ulong)(BitsOf(vma.Flags) | (unshare ? Pte.None : WriteBits(vma))));
                 replaced = true;
             }

@@ -18,7 +18,9 @@ public sealed unsafe partial class Mm
     {
         if (range.Blockable)
             task?.MightSleep("mmu_notifier_invalidate_range_start");
-        int result = Volatile.Read(ref Notifiers) is { } notifiers ? notifiers.InvalidateStart(task, range) : 0;
+        int result;
+        using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
+            result = Volatile.Read(ref Notifiers) is { } notifiers ? notifiers.InvalidateStart(task, range) : 0;
         if (result == 0 && task is not null)
             task.Operations.OpenRanges++;
         return result;
@@ -34,7 +36,10 @@ public sealed unsafe partial class Mm
             task.Operations.OpenRanges = 0;
             _system.Violations.Report(task, NotifierRules.EndFollowsStart, $"{range} ends without a start");
         }
-        Volatile.Read(ref Notifiers)?.InvalidateEnd(task, range);
+        if (Volatile.Read(ref Notifiers) is not { } notifiers)
+            return;
+        using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
+            notifiers.InvalidateEnd(task, range);
     }
 
     /// <summary>
@@ -55,6 +60,13 @@ public sealed unsafe partial class Mm
         if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
             && _system.Profile == KernelProfile.V6_1)
             notifiers.InvalidateSecondaryTlbs(task, start, end);
+    }
+
+    /// <summary>An entry is about to point to another page that is mapped at once (mmu_notifier_change_pte, until 6.9). Under the page-table lock.</summary>
+    internal void NotifyChangePte(Task? task, ulong address, Pfn frame, bool writable)
+    {
+        if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ChangePte) && _system.Profile == KernelProfile.V6_1)
+            notifiers.ChangePte(task, address, frame, writable);
     }
 
     /// <summary>

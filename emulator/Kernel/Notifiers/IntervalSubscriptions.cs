@@ -138,6 +138,7 @@ internal sealed class IntervalSubscriptions(Mm mm)
         }
         if (inCallback)
             mm.StopSelfDeadlock(task!, NotifierRules.NoRemoveInCallback, $"{notifier} is removed");
+        mm.System.NotifierMap.Enter(task).Dispose();
         WaitWhile(task, sequence);
     }
 
@@ -165,7 +166,7 @@ internal sealed class IntervalSubscriptions(Mm mm)
             else
                 Violations.Report(task, NotifierRules.NoReadBeginInCallback, text);
         }
-        task?.MightSleep("mmu_interval_read_begin");
+        mm.System.NotifierMap.Enter(task).Dispose();
         if (colliding)
             WaitWhile(task, sequence);
         return sequence;

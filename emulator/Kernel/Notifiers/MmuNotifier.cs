@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Memory;
 
 namespace Emulator.Kernel.Notifiers;
@@ -16,6 +17,9 @@ public enum MmuNotifierOps
 
     /// <summary>Excludes the two above: see <see cref="MmuNotifier.ArchInvalidateSecondaryTlbs"/>.</summary>
     ArchInvalidateSecondaryTlbs = 64,
+
+    /// <summary>Until 6.9: see <see cref="MmuNotifier.ChangePte"/>.</summary>
+    ChangePte = 128,
 }
 
 /// <summary>
@@ -76,6 +80,14 @@ public abstract class MmuNotifier
     /// <c>invalidate_range</c> before Linux 6.6, and then from other places.
     /// </summary>
     public virtual void ArchInvalidateSecondaryTlbs(Task? task, Mm mm, ulong start, ulong end)
+    {
+    }
+
+    /// <summary>
+    /// A page-table entry is replaced by one for another page, between the start and the end of its change: a shadow may take it over at once.
+    /// Under the page-table lock: must not sleep. Called under <see cref="KernelProfile.V6_1"/> only.
+    /// </summary>
+    public virtual void ChangePte(Task? task, Mm mm, ulong address, Pfn frame, bool writable)
     {
     }
 

@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
@@ -69,6 +70,11 @@ internal sealed class NotifierSubscriptions(Mm mm)
         {
             violations.Report(task, NotifierRules.OneKind, $"{notifier} has {notifier.Ops}");
             return -Errno.EINVAL;
+        }
+        // Reclaim announces what it unmaps: whoever is told of changes may not wait for memory, nor for anybody who does.
+        using (mm.System.ReclaimMap.Enter(task))
+        using (mm.System.NotifierMap.Enter(task))
+        {
         }
         using (new AllLocks(task, mm))
         {
@@ -278,6 +284,19 @@ internal sealed class NotifierSubscriptions(Mm mm)
                 continue;
             using (new CallbackScope(task, "arch_invalidate_secondary_tlbs", start, end, maySleep: false))
                 notifier.ArchInvalidateSecondaryTlbs(task, mm, start, end);
+        }
+        Srcu.Exit(slot);
+    }
+
+    internal void ChangePte(Task? task, ulong address, Pfn frame, bool writable)
+    {
+        int slot = Srcu.Enter();
+        foreach (MmuNotifier notifier in _list)
+        {
+            if ((notifier.Ops & MmuNotifierOps.ChangePte) == 0)
+                continue;
+            using (new CallbackScope(task, "change_pte", address, address + Pfn.Size, maySleep: false))
+                notifier.ChangePte(task, mm, address, frame, writable);
         }
         Srcu.Exit(slot);
     }

@@ -143,7 +143,9 @@ public sealed unsafe partial class Task
         ISyscallTracer? tracer = Machine.Options.Trace;
         tracer?.Enter(this, number, definition, args);
         Machine.CountSyscall(Vcpu!.Id);
-        long result = definition is null ? Machine.UnknownSyscall(this, number) : definition.Handler(this, args);
+        long result;
+        using (this.Operation(definition?.Name ?? "unknown system call"))
+            result = definition is null ? Machine.UnknownSyscall(this, number) : definition.Handler(this, args);
         tracer?.Leave(this, number, definition, args, result);
         return result;
     }

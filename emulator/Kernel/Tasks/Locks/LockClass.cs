@@ -15,6 +15,12 @@ public sealed class LockClass(string name)
     internal static LockClass MappingsLock { get; } = new("i_mmap_lock");
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
     internal static LockClass Srcu { get; } = new("srcu_gp_mutex");
+    /// <summary>Not a lock: held while notifiers are told the start or the end of a change, so that what they wait for takes part in the order
+    /// (__mmu_notifier_invalidate_range_start_map).</summary>
+    internal static LockClass InvalidateRangeStart { get; } = new("mmu_notifier_invalidate_range_start");
+
+    /// <summary>Not a lock: held while an allocation may reclaim memory.</summary>
+    internal static LockClass FsReclaim { get; } = new("fs_reclaim");
     internal static LockClass FilePosition { get; } = new("f_pos_lock");
     internal static LockClass HugeTlbFault { get; } = new("hugetlb_fault_mutex");
     internal static LockClass HugeTlbVma { get; } = new("hugetlb_vma_lock");
