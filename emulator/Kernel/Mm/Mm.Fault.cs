@@ -156,7 +156,8 @@ public sealed unsafe partial class Mm
         return (flags & VmFlags.Exec) != 0 ? bits : bits | Pte.NoExecute;
     }
 
-    private static Pte WriteBits(Vma vma) => (vma.Flags & VmFlags.Write) != 0 ? Pte.Writable | Pte.Dirty : Pte.Dirty;
+    private static Pte WriteBits(Vma vma) => 
+        (vma.Flags & VmFlags.Write) != 0 ? Pte.Writable | Pte.Dirty | SoftDirtyBit : Pte.Dirty | SoftDirtyBit;
 
     /// <summary>do_anonymous_page.</summary>
     private FaultOutcome FaultAnonymous(Task? task, Vma vma, ulong address, bool write)
@@ -215,7 +216,7 @@ public sealed unsafe partial class Mm
             Pte bits = BitsOf(vma.Flags);
             if (copy || (write && vma.IsShared))
                 bits |= WriteBits(vma);
-            else if (vma.IsShared && !cache.NeedsWriteBack && (vma.Flags & VmFlags.Write) != 0)
+            else if (vma.IsShared && !WantsWriteNotify(vma) && (vma.Flags & VmFlags.Write) != 0)
                 bits |= Pte.Writable;
             if (write && !copy)
                 cache.MarkDirty(page);

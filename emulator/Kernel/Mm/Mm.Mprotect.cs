@@ -122,7 +122,7 @@ public sealed unsafe partial class Mm
     {
         Pte bits = BitsOf(vma.Flags) & ~Pte.Accessed;
         bool writable = (vma.Flags & VmFlags.Write) != 0;
-        bool direct = writable && vma.IsShared && !vma.Cache!.NeedsWriteBack;
+        bool direct = writable && vma.IsShared && !WantsWriteNotify(vma);
         Pte clear = Pte.Present | PageTables.ProtNone | Pte.User | Pte.NoExecute | (writable ? Pte.None : Pte.Writable);
         if (direct)
             bits |= Pte.Writable;

@@ -8,6 +8,8 @@ namespace Emulator.Kernel.Memory;
 public enum PagemapEntry : ulong
 {
     None = 0,
+    /// <summary>Written, or mapped anew, since clear_refs cleared soft-dirty bits.</summary>
+    SoftDirty = 1UL << 55,
     /// <summary>Mapped, by this entry and no other of any process.</summary>
     Exclusive = 1UL << 56,
     /// <summary>A page of a file or of shared anonymous memory.</summary>
@@ -26,6 +28,11 @@ public sealed unsafe partial class Mm
         result.Clear();
         ulong at = address, end = address + ((ulong)result.Length << Pfn.Shift);
         using var scope = MmapLock.EnterRead(task);
+        for (Vma? vma = Vmas.FindEndingAfter(address); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
+        {
+            if ((vma.Flags & VmFlags.SoftDirty) != 0)
+                result[Position(address, Math.Max(address, vma.Start))..Position(address, Math.Min(end, vma.End))].Fill(PagemapEntry.SoftDirty);
+        }
         while (Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))
         {
             using (PageTableLock.Enter(task))
@@ -34,21 +41,24 @@ public sealed unsafe partial class Mm
                 {
                     ulong boundary = PageTables.NextBoundary(at, end, level);
                     PagemapEntry leaf = PageTables.IsLeaf(*entries) ? DescribeLeaf(*entries) : default;
-                    result[(int)((at - address) >> Pfn.Shift)..(int)((boundary - address) >> Pfn.Shift)].Fill(leaf);
+                    foreach (ref PagemapEntry entry in result[Position(address, at)..Position(address, boundary)])
+                        entry |= leaf;
                     at = boundary;
                     continue;
                 }
                 for (int i = 0; i < count; i++)
-                    result[(int)((at - address) >> Pfn.Shift) + i] = Describe(Volatile.Read(ref entries[i]));
+                    result[Position(address, at) + i] |= Describe(Volatile.Read(ref entries[i]));
             }
             at += (ulong)count << Pfn.Shift;
         }
     }
 
+    private static int Position(ulong address, ulong at) => (int)((at - address) >> Pfn.Shift);
+
     private PagemapEntry DescribeLeaf(ulong leaf)
     {
         Pfn head = PageTables.FrameOf(leaf);
-        return PagemapEntry.Present | KindOf(head) | (Pages.EntireMapCount(head) == 1 ? PagemapEntry.Exclusive : 0);
+        return PagemapEntry.Present | KindOf(head) | SoftDirtyOf(leaf) | (Pages.EntireMapCount(head) == 1 ? PagemapEntry.Exclusive : 0);
     }
 
     private PagemapEntry Describe(ulong entry)
@@ -57,12 +67,15 @@ public sealed unsafe partial class Mm
         {
             Pfn frame = PageTables.FrameOf(entry);
             bool exclusive = frame != Pages.Zero && Volatile.Read(ref Pages[frame].MapCount) == 1;
-            return PagemapEntry.Present | KindOf(frame) | (exclusive ? PagemapEntry.Exclusive : 0);
+            return PagemapEntry.Present | KindOf(frame) | SoftDirtyOf(entry) | (exclusive ? PagemapEntry.Exclusive : 0);
         }
         if (!SwapEntry.TryDecode(entry, out SwapEntry swap) || swap.Kind == SwapKind.Marker)
             return default;
-        return PagemapEntry.Swapped | (swap.HasFrame ? KindOf(swap.Frame) : 0);
+        // The bit is not kept over a stay in the swap area; to call a page written that was not costs a tool one copy.
+        return PagemapEntry.Swapped | PagemapEntry.SoftDirty | (swap.HasFrame ? KindOf(swap.Frame) : 0);
     }
+
+    private static PagemapEntry SoftDirtyOf(ulong entry) => (entry & (ulong)SoftDirtyBit) != 0 ? PagemapEntry.SoftDirty : 0;
 
     private PagemapEntry KindOf(Pfn frame) =>
         (Pages[frame].Flags & PageFlags.Anon) == 0 && frame != Pages.Zero ? PagemapEntry.File : 0;

@@ -11,7 +11,7 @@ public sealed partial class Mm
 
     /// <summary>Whether a neighbour is of the same kind. Segments of System V count their mappings, so theirs never join.</summary>
     private static bool CanMerge(Vma vma, VmFlags flags, in Backing backing) =>
-        (flags & VmFlags.DontExpand) == 0 && vma.Flags == flags && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
+        (flags & VmFlags.DontExpand) == 0 && ((vma.Flags ^ flags) & ~VmFlags.SoftDirty) == 0 && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
         && vma.Observer is null && backing.Observer is null;
 
     /// <summary>Enters [start, end), which must be free, as part of a neighbour where that is the same kind (mm/vma.c:vma_merge).</summary>
@@ -24,8 +24,11 @@ public sealed partial class Mm
         bool joinsNext = next is not null && next.Start == end && CanMerge(next, flags, backing)
             && next.PageOffset == backing.PageOffset + ((end - start) >> 12) && CanMergeAnon(source?.AnonVma, next.AnonVma, next);
         Account(flags, (end - start) >> 12, add: true);
+        if (source is null)
+            flags |= VmFlags.SoftDirty;
         if (joinsPrevious)
         {
+            previous!.Flags |= flags & VmFlags.SoftDirty;
             if (joinsNext && CanMergeAnon(previous!.AnonVma, next!.AnonVma, null))
                 Join(task, previous, next);
             else
@@ -34,7 +37,8 @@ public sealed partial class Mm
         }
         if (joinsNext)
         {
-            Resize(task, next!, start, next!.End, backing.PageOffset);
+            next!.Flags |= flags & VmFlags.SoftDirty;
+            Resize(task, next, start, next!.End, backing.PageOffset);
             return next;
         }
         var vma = new Vma(this, start, end, flags)
@@ -80,6 +84,7 @@ public sealed partial class Mm
         using (new RmapScope(task, low, high))
         {
             ulong end = high.End;
+            low.Flags |= high.Flags & VmFlags.SoftDirty;
             Vmas.Remove(high);
             high.Cache?.Mappings.Remove(high);
             if (low.AnonVma is null && high.AnonVma is not null)

@@ -27,6 +27,8 @@ public enum VmFlags : ulong
     HugeTlb = 0x400000,
     WipeOnFork = 0x2000000,
     DontDump = 0x4000000,
+    /// <summary>Mapped since soft-dirty bits were cleared: all its pages count as written.</summary>
+    SoftDirty = 0x8000000,
     HugePage = 0x20000000,
     NoHugePage = 0x40000000,
     Mergeable = 0x80000000,

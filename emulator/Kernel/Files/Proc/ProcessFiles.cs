@@ -60,6 +60,7 @@ internal sealed class ProcessFiles
             Text("smaps_rollup", t => _thread?.Mm is { } mm ? MapsText.Rollup(t, mm) : ""),
             Memory("mem", 0x180, static (mm, path, flags) => new ProcessMemoryFile(mm, flags) { Path = path }),
             Memory("pagemap", 0x100, static (mm, path, flags) => new PagemapFile(mm, flags) { Path = path }),
+            Entry("clear_refs", S_IFREG, () => new ProcText(_fs, 0x80, _uid, _gid, static _ => "") { Store = ClearReferences }),
             Text("limits", _ => Limits()),
             Text("mounts", t => MountsText.Mounts(t)),
             Text("mountinfo", t => MountsText.MountInfo(t)),
@@ -106,6 +107,17 @@ internal sealed class ProcessFiles
 
     private static string? NameOf(Task reader, Path? path) =>
         path is { Dentry: not null } p ? reader.Machine.Vfs.PathName(p, reader.Fs.Root, out _) : null;
+
+    private long ClearReferences(Task writer, string text)
+    {
+        if (!int.TryParse(text.Trim(), NumberStyles.None, Invariant, out int what) || what is < (int)ClearRefs.All or > (int)ClearRefs.PeakResident)
+            return -Errno.EINVAL;
+        if (_thread?.Mm is not { } mm || !mm.TryGet())
+            return -Errno.ESRCH;
+        mm.ClearReferences(writer, (ClearRefs)what);
+        mm.Put(writer);
+        return 0;
+    }
 
     private long SetComm(Task writer, string text)
     {
