@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel;
 using Emulator.Kernel.Memory;
 using static Emulator.Kernel.Memory.MmanAbi;
 
@@ -169,5 +170,107 @@ public sealed unsafe class HugePageTests
         Write(stand, mm, At + 0x1234, 2);
         Assert.That(mm.Tables.Find(At, out int level) is not null && level == 1);
         mm.Put(null);
+    }
+
+    private static ulong MapSmall(MemoryStand stand, Kernel.Memory.Mm mm, params ReadOnlySpan<int> pages)
+    {
+        mm.Mmap(null, At, Huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        foreach (int page in pages)
+            Write(stand, mm, At + ((ulong)page << 12) + 7, (byte)(page + 1));
+        return At;
+    }
+
+    [Test]
+    public void Collapse_gathers_single_pages_and_fills_the_gaps_with_zeroes()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapSmall(stand, mm, 0, 3, 200);
+        Assert.That(Read(stand, mm, At + 0x5000), Is.Zero, "the page of zeroes is mapped here");
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.Zero);
+        Assert.That(mm.Tables.Find(At, out int level) is not null && level == 1);
+        Assert.That(mm.AnonPages, Is.EqualTo(512));
+        Assert.That(stand.Pages.UsedFrames - before, Is.LessThan(512 + 10), "the single pages are free");
+        foreach (int page in (int[])[0, 3, 200])
+            Assert.That(Read(stand, mm, At + ((ulong)page << 12) + 7), Is.EqualTo(page + 1));
+        Assert.That(Read(stand, mm, At + 0x5000), Is.Zero);
+        Write(stand, mm, At + 0x6000, 1);
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.Zero, "it is one already");
+        Assert.That(mm.Munmap(null, At, 0x1000), Is.Zero);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void Collapse_refuses_with_Linuxs_errors()
+    {
+        using var stand = new MemoryStand();
+        var mm = stand.Create();
+        MapSmall(stand, mm);
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.EqualTo(-Errno.EINVAL), "never touched");
+        Write(stand, mm, At, 1);
+        Assert.That(mm.Madvise(null, At + 0x1000, 0x2000, MADV_COLLAPSE), Is.EqualTo(-Errno.EINVAL), "no whole huge page");
+        Span<Pfn> taken = stackalloc Pfn[1];
+        Assert.That(mm.GetUserPages(null, At, FollFlags.None, taken), Is.EqualTo(1));
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.EqualTo(-Errno.EAGAIN), "somebody holds a page");
+        stand.Pages.Put(taken[0]);
+        mm.Mprotect(null, At, Huge, PROT_READ);
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.EqualTo(-Errno.EINVAL), "nothing is writable");
+        mm.Mprotect(null, At, Huge, PROT_READ | PROT_WRITE);
+        Write(stand, mm, At, 1);
+        mm.Madvise(null, At, Huge, MADV_NOHUGEPAGE);
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.EqualTo(-Errno.EINVAL), "MADV_NOHUGEPAGE");
+        mm.Put(null);
+    }
+
+    [Test]
+    public void Splitting_a_page_makes_single_ones_and_frees_those_that_nobody_maps()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Write(stand, mm, At + Huge - 1, 9);
+        var child = mm.Fork(null)!;
+        mm.Munmap(null, At + 0x10_0000, 0x8_0000);
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        child.Munmap(null, At + 0x10_0000, 0x4_0000);
+        Pfn head = stand.Pages.HeadOf(PageTables.FrameOf(*mm.Tables.Find(At)));
+        long used = stand.Pages.UsedFrames;
+        Assert.That(stand.System.HugePages.SplitPage(null, head), Is.Zero);
+        Assert.That(used - stand.Pages.UsedFrames, Is.EqualTo(64), "frames that neither maps");
+        Assert.That((stand.Pages[head].Flags & PageFlags.Head) == 0 && stand.Pages[head].RefCount == 2 && stand.Pages[head].MapCount == 2);
+        Assert.That(stand.System.Events[VmEvent.ThpSplitPage], Is.EqualTo(1));
+        foreach (var side in (Kernel.Memory.Mm[])[mm, child])
+        {
+            Assert.That(Read(stand, side, At + 0x1234), Is.EqualTo(1));
+            Assert.That(Read(stand, side, At + Huge - 1), Is.EqualTo(9));
+        }
+        Write(stand, mm, At + 0x1234, 77);
+        Assert.That(Read(stand, child, At + 0x1234), Is.EqualTo(1));
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        child.Put(null);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_held_page_is_not_split_and_a_leaf_of_one_owner_is()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Span<Pfn> taken = stackalloc Pfn[1];
+        Assert.That(mm.PinUserPages(null, At + 0x3000, FollFlags.Write, taken), Is.EqualTo(1));
+        Assert.That(stand.System.HugePages.SplitPage(null, taken[0]), Is.EqualTo(-Errno.EAGAIN));
+        Write(stand, mm, At + 0x3000, 5);
+        mm.UnpinUserPages(taken, dirty: true);
+        Assert.That(stand.System.HugePages.SplitPage(null, taken[0]), Is.Zero);
+        Assert.That(stand.System.HugePages.SplitPage(null, taken[0]), Is.EqualTo(-Errno.EBUSY));
+        Assert.That(Read(stand, mm, At + 0x3000), Is.EqualTo(5));
+        Write(stand, mm, At + 0x1234, 6);
+        Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.Zero);
+        Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(6));
+        AssertNothingIsLeft(stand, mm, before);
     }
 }

@@ -20,7 +20,7 @@ public sealed class MemorySystem : IDisposable
         Pages = new PageAllocator(platform.Memory);
         Swap = new SwapArea(Pages, swapBytes);
         HugeTlb = new HugeTlbPools(Pages, Events);
-        HugePages = new HugePages(Pages, Events);
+        HugePages = new HugePages(this);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
         VsyscallPage.Map(Pages, KernelTables);
         Vdso = new Vdso(Pages);

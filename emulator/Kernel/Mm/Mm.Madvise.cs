@@ -24,7 +24,7 @@ public sealed unsafe partial class Mm
             return MadvisePopulate(task, address, end, advice == MADV_POPULATE_WRITE);
         if (advice == MADV_REMOVE)
             return MadviseRemove(task, address, end);
-        bool changesFlags = advice is not (MADV_WILLNEED or MADV_DONTNEED or MADV_DONTNEED_LOCKED or MADV_FREE or MADV_COLD or MADV_PAGEOUT or MADV_COLLAPSE);
+        bool changesFlags = advice is not (MADV_WILLNEED or MADV_DONTNEED or MADV_DONTNEED_LOCKED or MADV_FREE or MADV_COLD or MADV_PAGEOUT);
         if (changesFlags)
             LockWrite(task);
         else
@@ -80,7 +80,7 @@ public sealed unsafe partial class Mm
             case MADV_COLD or MADV_PAGEOUT:
                 return (flags & (VmFlags.Locked | VmFlags.HugeTlb)) != 0 ? -Errno.EINVAL : 0;
             case MADV_COLLAPSE:
-                return -Errno.EINVAL;
+                return Collapse(task, vma, start, end);
             case MADV_FREE when vma.Cache is not null:
                 return -Errno.EINVAL;
             case MADV_DONTNEED or MADV_DONTNEED_LOCKED or MADV_FREE:

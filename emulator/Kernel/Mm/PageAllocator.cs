@@ -162,14 +162,19 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Takes a reference unless the frame is free or being replaced (folio_try_get).</summary>
     internal bool TryGet(Pfn frame)
     {
-        ref int count = ref _pages[HeadOf(frame).Value].RefCount;
         while (true)
         {
+            Pfn head = HeadOf(frame);
+            ref int count = ref _pages[head.Value].RefCount;
             int old = Volatile.Read(ref count);
             if (old == 0)
                 return false;
-            if (Interlocked.CompareExchange(ref count, old + 1, old) == old)
+            if (Interlocked.CompareExchange(ref count, old + 1, old) != old)
+                continue;
+            // A huge page may have been split meanwhile, or a single one become part of one.
+            if (HeadOf(frame) == head)
                 return true;
+            PutHead(head);
         }
     }
 
@@ -191,7 +196,11 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Drops a reference and frees the frame with the last one.</summary>
     public void Put(Pfn frame)
     {
-        Pfn head = HeadOf(frame);
+        PutHead(HeadOf(frame));
+    }
+
+    private void PutHead(Pfn head)
+    {
         if (Interlocked.Decrement(ref _pages[head.Value].RefCount) == 0)
             FreeLast(head);
     }

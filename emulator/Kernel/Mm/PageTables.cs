@@ -175,6 +175,13 @@ internal sealed unsafe class PageTables
         return table;
     }
 
+    /// <summary>Hooks a table in again that <see cref="UnhookTable"/> took out.</summary>
+    public void HookTable(ulong address, Pfn table)
+    {
+        Interlocked.Increment(ref _tables);
+        Volatile.Write(ref *FindOrCreateHuge(address), table.Address | (ulong)TableEntry);
+    }
+
     /// <summary>As <see cref="NextRun(ref ulong, ulong, out ulong*, out int, out int)"/>, passing over 2 MiB leaves.</summary>
     public bool NextRun(ref ulong address, ulong end, out ulong* entries, out int count)
     {

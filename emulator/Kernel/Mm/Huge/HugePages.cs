@@ -17,18 +17,18 @@ public enum HugePagePolicy
 /// Transparent huge pages of a machine (mm/huge_memory.c). A 2 MiB page of anonymous memory is mapped by level-1 leaves, by entries of
 /// level 0, or by both in different address spaces; its head frame holds one reference for each leaf and each entry.
 /// </summary>
-public sealed class HugePages
+public sealed partial class HugePages
 {
     private readonly PageAllocator _pages;
-    private readonly VmEvents _events;
+    private readonly MemorySystem _system;
     private readonly Lock _deferredLock = new();
     private readonly Queue<Pfn> _deferred = new();
     private long _mapped;
 
-    internal HugePages(PageAllocator pages, VmEvents events)
+    internal HugePages(MemorySystem system)
     {
-        _pages = pages;
-        _events = events;
+        _system = system;
+        _pages = system.Pages;
     }
 
     public HugePagePolicy Policy { get; set; } = HugePagePolicy.Madvise;
@@ -61,7 +61,7 @@ public sealed class HugePages
         if ((page.Flags & (PageFlags.Anon | PageFlags.PartiallyMapped)) != PageFlags.Anon || Volatile.Read(ref _pages.EntireMapCount(head)) > 0)
             return;
         PageAllocator.SetFlags(ref page, PageFlags.PartiallyMapped);
-        _events.Count(VmEvent.ThpDeferredSplitPage);
+        _system.Events.Count(VmEvent.ThpDeferredSplitPage);
         lock (_deferredLock)
         {
             // What is freed whole meanwhile stays in the queue, so it is gone through when it cannot be all of use.
