@@ -135,7 +135,7 @@ public sealed class LockDepTests
         IReadOnlyList<Violation> found = Run(task =>
         {
             LockDep lockDep = task.Machine.LockDep!;
-            void Take(object what, LockClass lockClass, LockMode mode) => lockDep.Acquire(task, what, lockClass, mode, 0, sleeps: true, "test");
+            void Take(object what, LockClass lockClass, LockMode mode) => lockDep.Acquire(task, what, lockClass, LockKind.Section, mode, 0, "test");
             Take(srcu, A, first);
             Take(mutex, B, LockMode.Exclusive);
             lockDep.Release(mutex);
@@ -146,6 +146,41 @@ public sealed class LockDepTests
             lockDep.Release(mutex);
         });
         Assert.That(Rules(found), Is.EqualTo(reported ? "lock order inversion" : ""));
+    }
+
+    [Test]
+    public void A_mutex_around_a_grace_period_and_inside_a_read_section_is_a_deadlock()
+    {
+        var srcu = new Srcu();
+        var mutex = new KernelMutex(A);
+        IReadOnlyList<Violation> found = Run(task =>
+        {
+            int slot = srcu.Enter(task);
+            using (mutex.Enter(task))
+                task.PreemptionPoint();
+            srcu.Exit(slot);
+            using (mutex.Enter(task))
+                srcu.Synchronize(task);
+        });
+        Assert.That(Rules(found), Is.EqualTo("lock order inversion"));
+        Assert.That(found[0].Text, Does.Contain("a -> srcu").And.Contain("srcu (read) -> a"));
+    }
+
+    [Test]
+    public void A_read_section_may_sleep_and_be_entered_under_a_spin_lock()
+    {
+        var srcu = new Srcu();
+        var spin = new KernelSpinLock(A);
+        var mutex = new KernelMutex(B);
+        Assert.That(Run(task =>
+        {
+            using (spin.Enter(task))
+                srcu.Exit(srcu.Enter(task));
+            int slot = srcu.Enter(task);
+            using (mutex.Enter(task))
+                task.PreemptionPoint();
+            srcu.Exit(slot);
+        }), Is.Empty);
     }
 
     [Test]

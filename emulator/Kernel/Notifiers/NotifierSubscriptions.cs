@@ -94,7 +94,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
         if (task?.Operations.Callbacks > 0)
             mm.StopSelfDeadlock(task, NotifierRules.NoRemoveInCallback, $"{notifier} is unregistered");
         NotifierSubscriptions subscriptions = mm.Notifiers!;
-        int slot = subscriptions.Srcu.Enter();
+        int slot = subscriptions.Srcu.Enter(task);
         if (subscriptions.TryRemove(notifier) && (notifier.Ops & MmuNotifierOps.Release) != 0)
             notifier.Release(task, mm);
         subscriptions.Srcu.Exit(slot);
@@ -185,7 +185,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     internal void Release(Task? task)
     {
         Intervals?.Release(task);
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         foreach (MmuNotifier notifier in _list)
         {
             if ((notifier.Ops & MmuNotifierOps.Release) == 0)
@@ -203,7 +203,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     /// <summary>__mmu_notifier_invalidate_range_start; -EAGAIN only if the range is not blockable.</summary>
     internal int InvalidateStart(Task? task, in MmuNotifierRange range)
     {
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         try
         {
             if (Intervals is { } intervals && !intervals.InvalidateStart(task, range))
@@ -248,7 +248,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     /// <summary>__mmu_notifier_invalidate_range_end.</summary>
     internal void InvalidateEnd(Task? task, in MmuNotifierRange range)
     {
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         Intervals?.InvalidateEnd(task);
         ListEnd(task, _list, range);
         Srcu.Exit(slot);
@@ -277,7 +277,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     /// <summary>mmu_notifier_arch_invalidate_secondary_tlbs.</summary>
     internal void InvalidateSecondaryTlbs(Task? task, ulong start, ulong end)
     {
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         foreach (MmuNotifier notifier in _list)
         {
             if ((notifier.Ops & MmuNotifierOps.ArchInvalidateSecondaryTlbs) == 0)
@@ -290,7 +290,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
 
     internal void ChangePte(Task? task, ulong address, Pfn frame, bool writable)
     {
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         foreach (MmuNotifier notifier in _list)
         {
             if ((notifier.Ops & MmuNotifierOps.ChangePte) == 0)
@@ -305,7 +305,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     {
         bool young = false;
         MmuNotifierOps wanted = flush ? MmuNotifierOps.ClearFlushYoung : MmuNotifierOps.ClearYoung;
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         foreach (MmuNotifier notifier in _list)
         {
             if ((notifier.Ops & wanted) == 0)
@@ -320,7 +320,7 @@ internal sealed class NotifierSubscriptions(Mm mm)
     internal bool TestYoung(Task? task, ulong address)
     {
         bool young = false;
-        int slot = Srcu.Enter();
+        int slot = Srcu.Enter(task);
         foreach (MmuNotifier notifier in _list)
         {
             if ((notifier.Ops & MmuNotifierOps.TestYoung) == 0)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -19,13 +20,16 @@ internal sealed class Srcu
     private readonly List<Action> _callbacks = [];
     private readonly int[] _readers = new int[2];
     private int _current;
+    private LockDep? _lockDep;
 
     /// <summary>Readers inside now.</summary>
     public int Readers => Volatile.Read(ref _readers[0]) + Volatile.Read(ref _readers[1]);
 
     /// <summary>Enters a read section; the result goes to <see cref="Exit"/>.</summary>
-    public int Enter()
+    public int Enter(Task? task, [CallerMemberName] string where = "")
     {
+        if (task?.Machine.LockDep is { } lockDep)
+            (_lockDep = lockDep).Acquire(task, this, LockClass.SrcuRead, LockKind.Section, LockMode.Recursive, 0, where);
         lock (_lock)
         {
             _readers[_current]++;
@@ -35,6 +39,7 @@ internal sealed class Srcu
 
     public void Exit(int slot)
     {
+        _lockDep?.Release(this);
         Action[] due = [];
         lock (_lock)
         {
@@ -59,6 +64,7 @@ internal sealed class Srcu
                 throw new InvalidOperationException("Somebody who is no task waits for callbacks of notifiers.");
             return;
         }
+        task.Machine.LockDep?.Synchronize(task, this, LockClass.SrcuRead, nameof(Synchronize));
         using (_gracePeriod.Enter(task))
         {
             int old;

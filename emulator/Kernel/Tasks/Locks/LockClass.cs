@@ -15,6 +15,8 @@ public sealed class LockClass(string name)
     internal static LockClass MappingsLock { get; } = new("i_mmap_lock");
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
     internal static LockClass Srcu { get; } = new("srcu_gp_mutex");
+    internal static LockClass SrcuRead { get; } = new("srcu");
+
     /// <summary>Not a lock: held while notifiers are told the start or the end of a change, so that what they wait for takes part in the order
     /// (__mmu_notifier_invalidate_range_start_map).</summary>
     internal static LockClass InvalidateRangeStart { get; } = new("mmu_notifier_invalidate_range_start");
@@ -31,6 +33,19 @@ public sealed class LockClass(string name)
     public string Name { get; } = name;
 
     public override string ToString() => Name;
+}
+
+/// <summary>What a lock means for sleeping.</summary>
+public enum LockKind
+{
+    /// <summary>Who waits for it spins; who holds it must not sleep.</summary>
+    Spin,
+
+    /// <summary>Who waits for it sleeps, and who holds it may.</summary>
+    Sleeping,
+
+    /// <summary>Nobody waits to enter; who is inside may sleep: a read section of SRCU, or a mere mark for the order of locks (lock_map).</summary>
+    Section,
 }
 
 /// <summary>How a lock is held.</summary>

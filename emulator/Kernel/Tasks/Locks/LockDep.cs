@@ -16,9 +16,8 @@ internal sealed class LockDep(Action<Task?, string, string> report)
 
     /// <param name="Lock">The lock itself.</param>
     /// <param name="Node">Its class and subclass in the graph.</param>
-    /// <param name="Sleeps">Its holder may sleep.</param>
     /// <param name="Where">Who took it.</param>
-    private readonly record struct HeldLock(object Lock, LockNode Node, LockMode Mode, bool Sleeps, string Where)
+    private readonly record struct HeldLock(object Lock, LockNode Node, LockMode Mode, LockKind Kind, string Where)
     {
         public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Node}{Suffix(Mode)} taken in {Where}");
     }
@@ -28,12 +27,12 @@ internal sealed class LockDep(Action<Task?, string, string> report)
     private List<HeldLock> Mine => _held.GetOrAdd(Environment.CurrentManagedThreadId, static _ => []);
 
     /// <summary>A task is about to take a lock, and will wait for it if it must.</summary>
-    public void Acquire(Task task, object what, LockClass lockClass, LockMode mode, int subclass, bool sleeps, string where)
+    public void Acquire(Task task, object what, LockClass lockClass, LockKind kind, LockMode mode, int subclass, string where)
     {
         List<HeldLock> held = Mine;
-        if (sleeps)
+        if (kind == LockKind.Sleeping)
             MightSleep(task, held, $"waiting for {lockClass} in {where}");
-        var next = new HeldLock(what, new LockNode(lockClass, subclass), mode, sleeps, where);
+        var next = new HeldLock(what, new LockNode(lockClass, subclass), mode, kind, where);
         foreach (HeldLock outer in held)
             Check(task, outer, next);
         held.Add(next);
@@ -41,7 +40,14 @@ internal sealed class LockDep(Action<Task?, string, string> report)
 
     /// <summary>A task has taken a lock without waiting: nobody can be waiting in a circle because of that.</summary>
     public void Acquired(Task task, object what, LockClass lockClass, LockMode mode, string where) =>
-        Mine.Add(new HeldLock(what, new LockNode(lockClass, 0), mode, Sleeps: true, where));
+        Mine.Add(new HeldLock(what, new LockNode(lockClass, 0), mode, LockKind.Sleeping, where));
+
+    /// <summary>A task waits until nobody holds a lock, without taking it (lock_sync).</summary>
+    public void Synchronize(Task task, object what, LockClass lockClass, string where)
+    {
+        Acquire(task, what, lockClass, LockKind.Sleeping, LockMode.Exclusive, 0, where);
+        Release(what);
+    }
 
     public void Release(object what)
     {
@@ -70,7 +76,7 @@ internal sealed class LockDep(Action<Task?, string, string> report)
     {
         if (task.NonBlockCount > 0)
             report(task, Notifiers.NotifierRules.MustNotSleep, $"{what}, inside non_block_start: the caller has promised not to block");
-        int spin = held.FindLastIndex(static h => !h.Sleeps);
+        int spin = held.FindLastIndex(static h => h.Kind == LockKind.Spin);
         if (spin >= 0)
             report(task, Notifiers.NotifierRules.MustNotSleep, $"{what}, while holding the spin lock {held[spin]}");
     }

@@ -14,7 +14,7 @@ internal sealed class LockMap(LockClass lockClass)
     public Scope Enter(Task? task, bool sleeps = true, [CallerMemberName] string where = "")
     {
         LockDep? lockDep = task?.Machine.LockDep;
-        lockDep?.Acquire(task!, this, lockClass, LockMode.Exclusive, 0, sleeps, where);
+        lockDep?.Acquire(task!, this, lockClass, sleeps ? LockKind.Sleeping : LockKind.Spin, LockMode.Exclusive, 0, where);
         return new Scope(lockDep, this);
     }
 

@@ -28,7 +28,7 @@ public sealed class Mutex(LockClass lockClass)
     public void Lock(Task task, int subclass = 0, [CallerMemberName] string where = "")
     {
         if (task.Machine.LockDep is { } lockDep)
-            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Exclusive, subclass, sleeps: true, where);
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockKind.Sleeping, LockMode.Exclusive, subclass, where);
         task.PreemptionPoint();
         if (!TryTake())
             _queue.Wait(task, this, static m => m.TryTake(), interruptible: false);

@@ -67,7 +67,7 @@ public sealed class RwSemaphore(LockClass lockClass)
             return;
         }
         if (task.Machine.LockDep is { } lockDep)
-            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Shared, subclass, sleeps: true, where);
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockKind.Sleeping, LockMode.Shared, subclass, where);
         task.PreemptionPoint();
         if (!TryLockRead())
             _queue.Wait(task, this, static s => s.TryLockRead(), interruptible: false);
@@ -82,7 +82,7 @@ public sealed class RwSemaphore(LockClass lockClass)
             return;
         }
         if (task.Machine.LockDep is { } lockDep)
-            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Exclusive, subclass, sleeps: true, where);
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockKind.Sleeping, LockMode.Exclusive, subclass, where);
         task.PreemptionPoint();
         if (TryLockWrite())
             return;

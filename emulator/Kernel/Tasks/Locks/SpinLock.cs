@@ -21,7 +21,7 @@ public sealed class SpinLock(LockClass lockClass)
     public void Lock(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         if (task?.Machine.LockDep is { } lockDep)
-            (_lockDep = lockDep).Acquire(task, this, lockClass, LockMode.Exclusive, subclass, sleeps: false, where);
+            (_lockDep = lockDep).Acquire(task, this, lockClass, LockKind.Spin, LockMode.Exclusive, subclass, where);
         task?.PreemptionPoint();
         if (TryLock())
             return;
