@@ -66,6 +66,7 @@ public sealed unsafe partial class Mm
             Cache = vma.Cache,
             Name = vma.Name,
             Observer = vma.Observer,
+            Policy = vma.Policy,
         };
         if ((vma.Flags & VmFlags.WipeOnFork) == 0)
             ForkAnonVmas(task, copy, vma);

@@ -79,7 +79,7 @@ public sealed unsafe partial class Mm
         return place < 0 ? place : Move(task, vma, address, oldLength, newLength, (ulong)place, flags);
     }
 
-    private static Backing BackingOf(Vma vma, ulong pageOffset) => new(vma.File, vma.Cache, pageOffset, vma.Name, vma.Observer);
+    private static Backing BackingOf(Vma vma, ulong pageOffset) => new(vma.File, vma.Cache, pageOffset, vma.Name, vma.Observer, vma.Policy);
 
     private bool CanGrowInPlace(Vma vma, ulong delta)
     {

@@ -7,12 +7,12 @@ namespace Emulator.Kernel.Memory;
 public sealed partial class Mm
 {
     /// <summary>What a new mapping shows.</summary>
-    internal readonly record struct Backing(OpenFile? File, PageCache? Cache, ulong PageOffset, string? Name = null, IMappingObserver? Observer = null);
+    internal readonly record struct Backing(OpenFile? File, PageCache? Cache, ulong PageOffset, string? Name = null, IMappingObserver? Observer = null, MemoryPolicy? Policy = null);
 
     /// <summary>Whether a neighbour is of the same kind. Segments of System V count their mappings, so theirs never join.</summary>
     private static bool CanMerge(Vma vma, VmFlags flags, in Backing backing) =>
         (flags & VmFlags.DontExpand) == 0 && ((vma.Flags ^ flags) & ~VmFlags.SoftDirty) == 0 && vma.File == backing.File && vma.Cache == backing.Cache && vma.Name == backing.Name
-        && vma.Observer is null && backing.Observer is null;
+        && vma.Policy == backing.Policy && vma.Observer is null && backing.Observer is null;
 
     /// <summary>Enters [start, end), which must be free, as part of a neighbour where that is the same kind (mm/vma.c:vma_merge).</summary>
     /// <param name="source">The VMA whose pages will move here (copy_vma).</param>
@@ -48,6 +48,7 @@ public sealed partial class Mm
             Cache = backing.Cache,
             Name = backing.Name,
             Observer = backing.Observer,
+            Policy = backing.Policy,
             AnonVma = source?.AnonVma,
         };
         if (source is not null)
@@ -75,7 +76,7 @@ public sealed partial class Mm
     }
 
     private static bool IsSameKind(Vma low, Vma high) =>
-        CanMerge(low, high.Flags, new Backing(high.File, high.Cache, high.PageOffset, high.Name, high.Observer))
+        CanMerge(low, high.Flags, new Backing(high.File, high.Cache, high.PageOffset, high.Name, high.Observer, high.Policy))
         && FollowsOn(low, high.PageOffset);
 
     /// <summary>Extends a VMA over another one behind it, which goes; the first takes over where its pages are looked for (dup_anon_vma).</summary>
@@ -118,6 +119,7 @@ public sealed partial class Mm
             Cache = vma.Cache,
             Name = vma.Name,
             Observer = vma.Observer,
+            Policy = vma.Policy,
             AnonVma = vma.AnonVma,
             HugeTlbReservation = vma.HugeTlbReservation,
             LostHugeTlbPage = vma.LostHugeTlbPage,

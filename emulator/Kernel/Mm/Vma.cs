@@ -38,6 +38,9 @@ public sealed class Vma
     /// <summary>What /proc/PID/maps calls it when there is no file: <c>[stack]</c>, <c>[vdso]</c>, <c>/SYSV00000000 (deleted)</c>.</summary>
     public string? Name { get; internal set; }
 
+    /// <summary>mbind's; null: the task's.</summary>
+    internal MemoryPolicy? Policy { get; set; }
+
     /// <summary>Told when mappings of the object are made and unmade: a SysV segment counts its attachments.</summary>
     internal IMappingObserver? Observer { get; set; }
 

@@ -16,6 +16,7 @@ public sealed class SyscallTable
         MemorySyscalls.Table,
         MessageSyscalls.Table,
         NameSyscalls.Table,
+        NumaSyscalls.Table,
         OpenSyscalls.Table,
         PathSyscalls.Table,
         PidFdSyscalls.Table,

@@ -12,6 +12,9 @@ public sealed partial class Task
 
     internal bool NoNewPrivileges { get; set; }
 
+    /// <summary>set_mempolicy's; null: the default.</summary>
+    internal Memory.MemoryPolicy? MemoryPolicy { get; set; }
+
     internal long TimerSlackNs { get; set; } = DefaultTimerSlackNs;
 
     /// <summary>Sets the name shown in /proc/PID/comm: at most 15 bytes, kept byte for byte.</summary>

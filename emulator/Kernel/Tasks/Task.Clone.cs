@@ -42,6 +42,7 @@ public sealed unsafe partial class Task
             Fs = args.Has(CloneArguments.FS) ? Fs : Fs.Clone(),
             NoNewPrivileges = NoNewPrivileges,
             TimerSlackNs = TimerSlackNs,
+            MemoryPolicy = MemoryPolicy,
         };
         child._blocked = Blocked;
         child.Scheduling.Affinity = Scheduling.Affinity;

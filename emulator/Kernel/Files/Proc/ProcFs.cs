@@ -92,6 +92,8 @@ internal sealed class ProcFs : Filesystem
         ]),
         Directory("vm",
         [
+            // Linux lets nobody but root write to it; here any guest may shake the memory it uses.
+            new("compact_memory", S_IFREG, () => new ProcText(this, 0x92, 0, 0, static _ => "") { Store = Compact }),
             Text("overcommit_memory", static _ => "1\n"),
             Text("overcommit_ratio", static _ => "50\n"),
             Text("max_map_count", static _ => Memory.Layout.MaxMapCount.ToString(CultureInfo.InvariantCulture) + "\n"),
@@ -110,6 +112,15 @@ internal sealed class ProcFs : Filesystem
         ]),
         Directory("net", [Directory("core", [Text("somaxconn", static _ => "4096\n"), Text("rmem_max", static _ => "212992\n"), Text("wmem_max", static _ => "212992\n")])]),
     ];
+
+    /// <summary>sysctl_compaction_handler.</summary>
+    private static long Compact(Task writer, string text)
+    {
+        if (text.Trim() != "1")
+            return -Errno.EINVAL;
+        writer.Mm.System.Migration.Compact(writer);
+        return 0;
+    }
 
     private static string NewUuid(Machine machine)
     {
