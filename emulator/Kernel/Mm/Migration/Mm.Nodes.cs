@@ -51,8 +51,9 @@ public sealed unsafe partial class Mm
                 ulong to = Math.Min(end, vma.End);
                 if (vma.Policy != policy)
                 {
-                    if (!Isolate(task, ref vma, at, to))
-                        return -Errno.ENOMEM;
+                    long error = Isolate(task, ref vma, at, to);
+                    if (error < 0)
+                        return error;
                     vma.Policy = policy;
                     Rejoin(task, vma);
                 }

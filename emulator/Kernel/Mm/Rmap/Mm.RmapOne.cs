@@ -120,7 +120,7 @@ public sealed unsafe partial class Mm
         if (slot == 0)
             return false;
         bool exclusive = page.IsAnonExclusive;
-        if (!TryShareForUnmap(ref page))
+        if (!TryShareForUnmap(frame))
             return false;
         _system.Swap.Duplicate(slot);
         SwapEntries++;
@@ -132,11 +132,12 @@ public sealed unsafe partial class Mm
     /// The page is about to lose the entry that had it exclusively (folio_try_share_anon_rmap_pte). False: it may be pinned; after this only
     /// get_user_pages that come later can pin it, and those find no entry.
     /// </summary>
-    private static bool TryShareForUnmap(ref Page page)
+    private bool TryShareForUnmap(Pfn frame)
     {
+        ref Page page = ref Pages[frame];
         if (!page.IsAnonExclusive)
             return true;
-        if (page.MaybePinned)
+        if (Pages[Pages.HeadOf(frame)].MaybePinned)
             return false;
         PageAllocator.ClearFlags(ref page, PageFlags.AnonExclusive);
         return true;
@@ -169,7 +170,7 @@ public sealed unsafe partial class Mm
                 bool exclusive = page.IsAnonExclusive, dirty = (old & (ulong)Pte.Dirty) != 0;
                 if (dirty)
                     PageAllocator.SetFlags(ref page, PageFlags.Dirty);
-                unmapped = TryShareForUnmap(ref page);
+                unmapped = TryShareForUnmap(frame);
                 if (unmapped)
                 {
                     SwapKind kind = (old & (ulong)Pte.Writable) != 0 ? SwapKind.MigrationWrite : SwapKind.MigrationRead;
