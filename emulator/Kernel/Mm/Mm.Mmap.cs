@@ -222,13 +222,23 @@ public sealed partial class Mm
     {
         if (length > Layout.TaskSize)
             return -Errno.ENOMEM;
-        if ((flags & MAP_FIXED) == 0 && !Place(ref address, length, flags))
+        if ((flags & MAP_FIXED) == 0 && !PlaceForHugePages(ref address, length, flags) && !Place(ref address, length, flags))
             return -Errno.ENOMEM;
         if (address > Layout.TaskSize - length)
             return -Errno.ENOMEM;
         if (!Layout.IsPageAligned(address))
             return -Errno.EINVAL;
         return address < Layout.MinAddress ? -Errno.EPERM : (long)address;
+    }
+
+    /// <summary>Private anonymous memory of whole 2 MiB goes where huge pages fit, if nothing is said of the place (__thp_get_unmapped_area).</summary>
+    private bool PlaceForHugePages(ref ulong address, ulong length, int flags)
+    {
+        if (address != 0 || (flags & (MAP_TYPE | MAP_ANONYMOUS)) != (MAP_PRIVATE | MAP_ANONYMOUS) || (length & HugeMask) != 0
+            || !Place(ref address, length + PageTables.HugeSize, flags))
+            return false;
+        address = (address & ~HugeMask) + PageTables.HugeSize;
+        return true;
     }
 
     /// <summary>arch_get_unmapped_area_topdown.</summary>

@@ -75,7 +75,7 @@ public sealed unsafe partial class Mm
         }
         if ((flags & MREMAP_MAYMOVE) == 0)
             return -Errno.ENOMEM;
-        long place = FindPlace(0, newLength, (vma.Flags & VmFlags.MayShare) != 0 ? MAP_SHARED : MAP_PRIVATE);
+        long place = FindPlace(0, newLength, PlacementOf(vma));
         return place < 0 ? place : Move(task, vma, address, oldLength, newLength, (ulong)place, flags);
     }
 
@@ -121,12 +121,16 @@ public sealed unsafe partial class Mm
         if ((flags & MREMAP_DONTUNMAP) != 0 && !MayExpand(task, vma.Flags, oldLength >> 12))
             return -Errno.ENOMEM;
         long place = FindPlace((flags & MREMAP_FIXED) != 0 ? newAddress : RoundHint(newAddress), newLength,
-            ((vma.Flags & VmFlags.MayShare) != 0 ? MAP_SHARED : MAP_PRIVATE) | ((flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0));
+            PlacementOf(vma) | ((flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0));
         if (place < 0)
             return place;
         populate = (vma.Flags & VmFlags.Locked) != 0 && newLength > oldLength;
         return Move(task, vma, address, oldLength, newLength, (ulong)place, flags);
     }
+
+    /// <summary>The flags of mmap on which the place of such a mapping depends.</summary>
+    private static int PlacementOf(Vma vma) =>
+        (vma.Flags & VmFlags.MayShare) != 0 ? MAP_SHARED : vma.IsAnonymous ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE;
 
     /// <summary>vma_to_resize, in its order.</summary>
     private long CheckResize(Task? task, Vma vma, ulong address, ulong oldLength, ulong newLength, int flags)
