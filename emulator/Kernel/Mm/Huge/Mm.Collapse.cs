@@ -110,7 +110,7 @@ public sealed unsafe partial class Mm
         {
             table = Tables.UnhookTable(start);
             // Processors may walk tables at any time, so lazy ones are told too (pmdp_collapse_flush).
-            Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, HugeShift, freedTables: true);
+            Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, Pfn.Shift, freedTables: true);
         }
         InvalidateRangeEnd(task, range);
         var entries = (ulong*)Pages.Memory.Pointer(table);

@@ -126,9 +126,10 @@ public sealed unsafe partial class Mm
 
     private void SplitLeaf(Task? task, ulong* leaf, ulong start)
     {
-        // Not present while it changes: a TLB must not hold the large and the small translation at once (pmdp_invalidate).
+        // Not present while it changes: a TLB must not hold the large and the small translation at once (pmdp_invalidate). Only hugetlb
+        // flushes in strides of 2 MiB; to flush_tlb_range this is a range of 512 pages.
         if (PageTables.Clear(leaf, out ulong old) == FlushOwed.Page)
-            Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, HugeShift, freedTables: false);
+            Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, Pfn.Shift, freedTables: true);
         Pfn head = PageTables.FrameOf(old);
         PageFlags exclusive = Pages[head].Flags & PageFlags.AnonExclusive;
         for (ulong i = 0; i < PageTables.LeafPages; i++)
@@ -241,7 +242,7 @@ public sealed unsafe partial class Mm
                 PageTables.Set(target, value);
                 // Before the lock goes, for the page can be found by its new entry then.
                 if (flush)
-                    Shootdown.FlushMmRange(task?.Vcpu, this, address, address + PageTables.HugeSize, HugeShift, freedTables: true);
+                    Shootdown.FlushMmRange(task?.Vcpu, this, address, address + PageTables.HugeSize, Pfn.Shift, freedTables: true);
                 return true;
             }
         }
