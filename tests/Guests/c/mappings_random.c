@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096L
@@ -300,6 +301,25 @@ static void contents(void)
         printf("\n");
 }
 
+// A child writes over what it inherits, in the same places, and tells by its status what it saw; the parent must see nothing of it.
+static void fork_child(void)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        verbose = 0;
+        contents();
+        for (int i = 0; i < 12; i++)
+            touch(1);
+        layout();
+        contents();
+        _exit((int)(digest & 0x7f));
+    }
+    waitpid(child, &status, 0);
+    result("child", status);
+}
+
 static void run(uint64_t seed, int steps)
 {
     state = seed * 0x9E3779B97F4A7C15u + 1;
@@ -333,6 +353,8 @@ static void run(uint64_t seed, int steps)
             layout();
             if (i % 64 == 63)
                 contents();
+            if (i % 32 == 31)
+                fork_child();
             if (verbose)
                 printf("%d: %016lx\n", i, digest);
         }
