@@ -49,6 +49,7 @@ public sealed unsafe class AddressSpacePropertyTests
         stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
         wrong ??= stand.Pages.UsedFrames != frames ? $"{stand.Pages.UsedFrames - frames} frames leaked" : null;
         wrong ??= stand.Pages.TableFrames != tables ? $"{stand.Pages.TableFrames - tables} tables leaked" : null;
+        wrong ??= stand.System.AnonVmas.Count != 0 ? $"{stand.System.AnonVmas.Count} anon_vmas leaked" : null;
         return wrong is null ? true : throw new AssertionException(wrong);
     }
 
