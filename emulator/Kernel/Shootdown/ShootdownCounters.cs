@@ -51,7 +51,7 @@ public static class ShootdownCounterList
         new(ShootdownCounter.IpisReceived, "shootdown.ipis_received", "interrupts", "interrupts received for flushes"),
         new(ShootdownCounter.NothingNotLoaded, "shootdown.nothing_not_loaded", "interrupts", "received interrupts that did nothing: another address space is loaded"),
         new(ShootdownCounter.NothingLazy, "shootdown.nothing_lazy", "interrupts", "received interrupts that flushed nothing: the vCPU was lazy and left the address space"),
-        new(ShootdownCounter.NothingGeneration, "shootdown.nothing_generation", "flushes", "flushes that did nothing: the generation was already reached"),
+        new(ShootdownCounter.NothingGeneration, "shootdown.nothing_generation", "interrupts", "received interrupts that did nothing: the generation was already reached"),
         new(ShootdownCounter.PageFlushes, "shootdown.page_flushes", "flushes", "single pages flushed (INVLPG)"),
         new(ShootdownCounter.FullFlushes, "shootdown.full_flushes", "flushes", "full flushes of an address space on one vCPU"),
         new(ShootdownCounter.Collateral, "shootdown.collateral", "entries", "translations lost in full flushes though the request's range did not name them"),

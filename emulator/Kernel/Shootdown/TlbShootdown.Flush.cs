@@ -173,10 +173,13 @@ public sealed unsafe partial class TlbShootdown
             }
         }
         if (loaded is null)
+        {
+            CountVain(cpu, ShootdownCounter.NothingNotLoaded, remote);
             return;
+        }
         if (cpu.IsLazy)
         {
-            cpu[ShootdownCounter.NothingLazy]++;
+            CountVain(cpu, ShootdownCounter.NothingLazy, remote);
             SwitchToKernel(vcpu);
             return;
         }
@@ -185,7 +188,7 @@ public sealed unsafe partial class TlbShootdown
         // A batch has no generation of its own: that was raised when each page was added.
         if ((request.Generation != 0 && request.Generation <= slot.Generation) || current == slot.Generation)
         {
-            cpu[ShootdownCounter.NothingGeneration]++;
+            CountVain(cpu, ShootdownCounter.NothingGeneration, remote);
             return;
         }
         if (request.End != FlushAll && request.Generation == slot.Generation + 1 && request.Generation == current)
@@ -193,6 +196,13 @@ public sealed unsafe partial class TlbShootdown
         else
             FlushFully(vcpu, cpu, loaded, request, remote);
         slot.Generation = current;
+    }
+
+    /// <summary>An interrupt changed nothing; the initiator's own part is no interrupt.</summary>
+    private static void CountVain(CpuTlbState cpu, ShootdownCounter why, bool remote)
+    {
+        if (remote)
+            cpu[why]++;
     }
 
     private static void FlushPages(Vcpu vcpu, CpuTlbState cpu, FlushRequest request, bool remote)

@@ -18,6 +18,11 @@ public sealed class Operations
 
     internal int Depth => _depth;
 
+    /// <summary>The first and the last of the names; empty when there is none.</summary>
+    internal string Outermost => _depth == 0 ? "" : _stack[0].Name;
+
+    internal string Innermost => _depth == 0 ? "" : _stack[Math.Min(_depth, Most) - 1].Name;
+
     internal void Push(string name, ulong start, ulong end)
     {
         if (_depth < Most)

@@ -147,6 +147,60 @@ public sealed unsafe class CoherenceTests
         *upper = entry;
     }
 
+    [TestCase(false)]
+    [TestCase(true)]
+    [CancelAfter(60_000)]
+    public void Readers_at_full_speed_find_the_wrong_order_and_nothing_else(bool freeFirst, CancellationToken cancel)
+    {
+        const int readers = 2, rounds = 50;
+        using var stand = new ShootdownStand(vcpus: readers + 1, check: true);
+        AddressSpace mm = stand.Create(pages: rounds);
+        int current = 0, seen = 0;
+        var actions = new List<Action>();
+        for (int i = 1; i <= readers; i++)
+        {
+            int id = i;
+            actions.Add(() => stand.On(id, vcpu =>
+            {
+                stand.Tlb.SwitchMm(vcpu, mm);
+                for (int page; (page = Volatile.Read(ref current)) < rounds; vcpu.ServeRequests())
+                {
+                    if (Mmu.Translate(vcpu.State, ShootdownStand.Page(page), Hardware.Memory.Access.Read, user: true, out _))
+                        Interlocked.Increment(ref seen);
+                }
+            }));
+        }
+        actions.Add(() => stand.On(0, self =>
+        {
+            self.Enter();
+            void WaitForReader()
+            {
+                for (int before = Volatile.Read(ref seen); Volatile.Read(ref seen) == before && !cancel.IsCancellationRequested; Thread.Yield())
+                    self.ServeRequests();
+            }
+            for (int page = 0; page < rounds; page++)
+            {
+                WaitForReader();
+                if (freeFirst)
+                {
+                    stand.Pages.Put(Unhook(mm, ShootdownStand.Page(page)));
+                    WaitForReader();
+                    stand.Tlb.FlushPage(self, mm, ShootdownStand.Page(page));
+                }
+                else
+                {
+                    mm.Munmap(null, ShootdownStand.Page(page), 4096);
+                }
+                Volatile.Write(ref current, page + 1);
+            }
+            self.Leave();
+        }));
+        stand.Self.Leave();
+        Smp.Threads.RunAll(cancel, [.. actions]);
+        stand.Self.Enter();
+        Assert.That(stand.Findings.Select(f => f.Rule), freeFirst ? Has.Some.EqualTo("stale translation used") : Is.Empty);
+    }
+
     private static ulong* UpperEntry(ShootdownStand stand, AddressSpace mm)
     {
         Pfn table = mm.Root;

@@ -18,7 +18,11 @@ internal sealed unsafe class ShootdownStand : IDisposable
     {
         _stand = new MemoryStand(vcpus);
         if (check)
-            _ = new CoherenceChecker(_stand.Pages, _stand.Vcpus, (_, rule, text) => Findings.Add((rule, text)));
+            _ = new CoherenceChecker(_stand.Pages, _stand.Vcpus, (_, rule, text) =>
+            {
+                lock (Findings)
+                    Findings.Add((rule, text));
+            });
     }
 
     /// <summary>What the checker has reported.</summary>
