@@ -42,6 +42,7 @@ public sealed partial class Machine : IDisposable
             _ = new Checker.CoherenceChecker(Pages, Platform.Vcpus, Violations.Report);
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
+        Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(_ => new Mirrors.DmirrorDevice(this))];
         HostThreads = new HostThreads();
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
         Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };
@@ -98,6 +99,12 @@ public sealed partial class Machine : IDisposable
     public Process? Main { get; private set; }
 
     public HostPoller HostPoller { get; }
+
+    /// <summary>The devices /dev/hmm_dmirror*.</summary>
+    internal Mirrors.DmirrorDevice[] Dmirrors { get; }
+
+    /// <summary>The task whose thread calls, if it holds a vCPU.</summary>
+    internal Task? CurrentTask => Platform.InterProcessor.HeldByThisThread()?.Occupant as Task;
 
     internal FutexTable Futexes { get; } = new();
 

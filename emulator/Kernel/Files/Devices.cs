@@ -1,3 +1,4 @@
+using Emulator.Kernel.Mirrors;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -10,10 +11,14 @@ internal static class Devices
     [
         ("null", 1, 3, 0x1B6), ("zero", 1, 5, 0x1B6), ("full", 1, 7, 0x1B6), ("random", 1, 8, 0x1B6), ("urandom", 1, 9, 0x1B6),
         ("tty", 5, 0, 0x1B6),
+        ("hmm_dmirror0", DmirrorFile.Major, 0, 0x1B6), ("hmm_dmirror1", DmirrorFile.Major, 1, 0x1B6),
+        ("hmm_dmirror2", DmirrorFile.Major, 2, 0x1B6), ("hmm_dmirror3", DmirrorFile.Major, 3, 0x1B6),
     ];
 
     public static long Open(Task task, Path path, ulong device, int flags, out OpenFile? file)
     {
+        if (DeviceNumber.Major(device) == DmirrorFile.Major && DeviceNumber.Minor(device) < DmirrorDevice.Count)
+            return DmirrorFile.Open(task, path, task.Machine.Dmirrors[(int)DeviceNumber.Minor(device)], flags, out file);
         file = (DeviceNumber.Major(device), DeviceNumber.Minor(device)) switch
         {
             (1, 3) => new NullDevice(flags) { Path = path },

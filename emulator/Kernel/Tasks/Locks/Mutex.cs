@@ -13,20 +13,25 @@ public sealed class Mutex(LockClass lockClass)
 
     private bool TryTake() => Interlocked.CompareExchange(ref _held, 1, 0) == 0;
 
-    public bool TryLock(Task task, [CallerMemberName] string where = "")
+    public bool TryLock(Task? task, [CallerMemberName] string where = "")
     {
         if (!TryTake())
             return false;
-        if (task.Machine.LockDep is { } lockDep)
+        if (task?.Machine.LockDep is { } lockDep)
             (_lockDep = lockDep).Acquired(task, this, lockClass, LockMode.Exclusive, where);
         return true;
     }
 
-    /// <param name="task">The caller.</param>
+    /// <param name="task">The caller; null only while nobody can hold the lock for long.</param>
     /// <param name="subclass">Higher than that of another lock of the class that the caller holds.</param>
     /// <param name="where">For reports.</param>
-    public void Lock(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    public void Lock(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
+        if (task is null)
+        {
+            SpinWait.SpinUntil(TryTake);
+            return;
+        }
         if (task.Machine.LockDep is { } lockDep)
             (_lockDep = lockDep).Acquire(task, this, lockClass, LockKind.Sleeping, LockMode.Exclusive, subclass, where);
         task.PreemptionPoint();

@@ -1,0 +1,67 @@
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Kernel.Mirrors;
+
+/// <summary>What a device may do with a page of its table.</summary>
+internal enum MirrorTag
+{
+    Read = 0,
+    /// <summary>Read and change atomically, because no processor can reach the page (DPT_XA_TAG_ATOMIC).</summary>
+    Atomic = 1,
+    /// <summary>Read and write (DPT_XA_TAG_WRITE).</summary>
+    Write = 3,
+}
+
+/// <summary>
+/// A device's page table: from page numbers to frames, in blocks that are there only where something is. It holds no references to frames:
+/// whoever keeps it erases entries when the notifier says so.
+/// </summary>
+internal sealed class MirrorTable
+{
+    private const int BlockShift = 9, BlockSize = 1 << BlockShift, TagBits = 2;
+
+    private readonly Dictionary<ulong, ulong[]> _blocks = [];
+
+    /// <summary>Whether there is an entry for a page, and which.</summary>
+    public bool TryFind(ulong page, out Pfn frame, out MirrorTag tag)
+    {
+        ulong entry = _blocks.TryGetValue(page >> BlockShift, out ulong[]? block) ? block[page & (BlockSize - 1)] : 0;
+        frame = new Pfn(entry >> TagBits);
+        tag = (MirrorTag)(entry & ((1 << TagBits) - 1));
+        // Frame 0 is never handed out.
+        return entry != 0;
+    }
+
+    public void Store(ulong page, Pfn frame, MirrorTag tag)
+    {
+        if (!_blocks.TryGetValue(page >> BlockShift, out ulong[]? block))
+            _blocks[page >> BlockShift] = block = new ulong[BlockSize];
+        block[page & (BlockSize - 1)] = frame.Value << TagBits | (ulong)tag;
+    }
+
+    /// <summary>Erases the entries of the pages [first, last].</summary>
+    public void Erase(ulong first, ulong last)
+    {
+        ulong from = first >> BlockShift, to = last >> BlockShift;
+        if (to - from < (ulong)_blocks.Count)
+        {
+            for (ulong number = from; number <= to; number++)
+                EraseIn(number, first, last);
+            return;
+        }
+        foreach (ulong number in _blocks.Keys)
+        {
+            if (number >= from && number <= to)
+                EraseIn(number, first, last);
+        }
+    }
+
+    private void EraseIn(ulong number, ulong first, ulong last)
+    {
+        ulong start = number << BlockShift, end = start + (BlockSize - 1);
+        if (first <= start && last >= end)
+            _blocks.Remove(number);
+        else if (_blocks.TryGetValue(number, out ulong[]? block))
+            block.AsSpan((int)(Math.Max(first, start) - start)..(int)(Math.Min(last, end) - start + 1)).Clear();
+    }
+}
