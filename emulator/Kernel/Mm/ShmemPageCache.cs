@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -36,7 +37,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
     private PunchedRange? _punched;
 
     /// <summary>The pages [First, End) that a punch takes away at this moment (struct shmem_falloc).</summary>
-    private sealed record PunchedRange(ulong First, ulong End);
+    private sealed record PunchedRange(ulong First, ulong End, Task? By);
 
     protected override PageFlags FrameFlags => PageFlags.Cache | PageFlags.SwapBacked;
 
@@ -89,7 +90,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
         {
             if (behind > first)
             {
-                Volatile.Write(ref _punched, new PunchedRange(first, behind));
+                Volatile.Write(ref _punched, new PunchedRange(first, behind, task));
                 UnmapMappingRange(task, first, behind - 1, evenCopies: false);
                 RemoveCached(task, first, behind - 1);
             }
@@ -110,6 +111,8 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
     {
         if (Volatile.Read(ref _punched) is not { } range || index < range.First || index >= range.End)
             return false;
+        if (range.By == task)
+            task.Mm.StopSelfDeadlock(task, NotifierRules.NoFaultOnPunchInCallback, $"page {index} is faulted in");
         _punchWaiters.Wait(task, (this, range), static s => !ReferenceEquals(Volatile.Read(ref s.Item1._punched), s.range), interruptible: false);
         return true;
     }

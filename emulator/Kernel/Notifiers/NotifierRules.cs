@@ -29,6 +29,9 @@ public static class NotifierRules
 
     public const string MustNotSleep = "nothing sleeps where sleeping is forbidden";
 
+    public const string NoFaultOnPunchInCallback =
+        "a fault on a page that is being punched out of its file waits for the punch, so no callback of that punch makes one";
+
     public const string NoRegisterInCallback = "registration takes the mmap lock and all locks of the reverse map, so it is not done inside a callback";
 
     public const string MmapLockHeld = "the mmap lock is held, for reading at least, while page tables are walked";

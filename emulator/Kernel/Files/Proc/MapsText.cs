@@ -11,7 +11,8 @@ internal static class MapsText
     /// <summary>Where names begin on a line.</summary>
     private const int NameColumn = 73;
 
-    private readonly record struct Row(ulong Start, ulong End, VmFlags Flags, ulong Offset, OpenFile? File, string? Name, VmaUsage Usage);
+    private readonly record struct Row(ulong Start, ulong End, VmFlags Flags, ulong Offset, OpenFile? File, string? Name, VmaUsage Usage,
+        ulong PageSize, bool MayHaveHugePages);
 
     public static string Format(Task reader, Mm mm, bool details)
     {
@@ -40,7 +41,7 @@ internal static class MapsText
         {
             for (Vma? v = mm.Vmas.First; v is not null; v = mm.Vmas.Next(v))
                 rows.Add(new Row(v.Start, v.End, v.Flags, v.IsAnonymous ? 0 : v.PageOffset << 12, v.File?.Get(), v.Name,
-                    details ? mm.UsageOf(reader, v) : default));
+                    details ? mm.UsageOf(reader, v) : default, Mm.PageSizeOf(v), mm.System.HugePages.IsEligible(v)));
         }
         return rows;
     }
@@ -76,10 +77,10 @@ internal static class MapsText
     private static void AppendDetails(StringBuilder text, Row row)
     {
         AppendSize(text, "Size:", row.End - row.Start);
-        AppendSize(text, "KernelPageSize:", 4096);
-        AppendSize(text, "MMUPageSize:", 4096);
+        AppendSize(text, "KernelPageSize:", row.PageSize);
+        AppendSize(text, "MMUPageSize:", row.PageSize);
         AppendUsage(text, row.Usage, rollup: false);
-        text.Append("THPeligible:           0\nVmFlags: ");
+        text.Append(CultureInfo.InvariantCulture, $"THPeligible:           {(row.MayHaveHugePages ? 1 : 0)}\nVmFlags: ");
         foreach ((VmFlags flag, string name) in FlagNames)
         {
             if ((row.Flags & flag) != 0)
@@ -125,7 +126,7 @@ internal static class MapsText
     [
         (VmFlags.Read, "rd"), (VmFlags.Write, "wr"), (VmFlags.Exec, "ex"), (VmFlags.Shared, "sh"), (VmFlags.MayRead, "mr"), (VmFlags.MayWrite, "mw"),
         (VmFlags.MayExec, "me"), (VmFlags.MayShare, "ms"), (VmFlags.GrowsDown, "gd"), (VmFlags.Locked, "lo"), (VmFlags.SequentialRead, "sr"),
-        (VmFlags.RandomRead, "rr"), (VmFlags.DontCopy, "dc"), (VmFlags.DontExpand, "de"), (VmFlags.NoReserve, "nr"), (VmFlags.WipeOnFork, "wf"),
+        (VmFlags.RandomRead, "rr"), (VmFlags.DontCopy, "dc"), (VmFlags.DontExpand, "de"), (VmFlags.NoReserve, "nr"), (VmFlags.HugeTlb, "ht"), (VmFlags.WipeOnFork, "wf"),
         (VmFlags.DontDump, "dd"), (VmFlags.SoftDirty, "sd"), (VmFlags.HugePage, "hg"), (VmFlags.NoHugePage, "nh"), (VmFlags.Mergeable, "mg"),
     ];
 

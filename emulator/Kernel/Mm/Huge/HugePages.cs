@@ -50,6 +50,11 @@ public sealed partial class HugePages
         return start >= vma.Start && start + PageTables.HugeSize <= vma.End;
     }
 
+    /// <summary>Whether the policy allows the mapping a huge page, and one fits into it (THPeligible in smaps).</summary>
+    internal bool IsEligible(Vma vma) => Allows(vma) && FitsSomewhere(vma);
+
+    internal static bool FitsSomewhere(Vma vma) => vma.End >= PageTables.HugeSize && Fits(vma, vma.End - PageTables.HugeSize);
+
     /// <summary>
     /// Some of a huge page's frames have lost their last mapping: the page is split when memory runs short, which frees them
     /// (deferred_split_folio).

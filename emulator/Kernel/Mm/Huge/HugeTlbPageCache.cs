@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -11,6 +12,7 @@ namespace Emulator.Kernel.Memory;
 public sealed class HugeTlbPageCache : PageCache, ISealable
 {
     private readonly Sealing _sealing;
+    private Task? _unmapper;
 
     internal HugeTlbPageCache(PageAllocator pages, HugeTlbPool pool, Seals seals = Seals.Seal)
         : base(pages)
@@ -188,6 +190,7 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
         bool wait = last - first < 1UL << IndexShift;
         using (MappingsLock.EnterWrite(task))
         {
+            _unmapper = task;
             for (Vma? vma = Mappings.First; vma is not null; vma = vma.NextInMapping)
             {
                 RwSemaphore? vmaLock = vma.HugeTlbLock;
@@ -200,7 +203,15 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
                 vma.Mm.ZapFilePages(task, vma, first, last, evenCopies: true);
                 vmaLock?.UnlockWrite();
             }
+            _unmapper = null;
         }
+    }
+
+    /// <summary>A notifier's callback that faults on a shared mapping waits for the lock under which it is called.</summary>
+    internal void RefuseFaultInCallback(Task task, Vma vma)
+    {
+        if (Volatile.Read(ref _unmapper) == task && vma.HugeTlbLock is { IsHeldForWrite: true })
+            task.Mm.StopSelfDeadlock(task, NotifierRules.NoFaultOnPunchInCallback, $"{vma} is faulted on");
     }
 
     protected override void Release() => RemoveHuge(null, 0, ulong.MaxValue >> Pool.Shift);

@@ -14,8 +14,7 @@ public sealed unsafe partial class Mm
     /// </summary>
     private long Collapse(Task? task, Vma vma, ulong start, ulong end)
     {
-        bool fits = vma.End >= PageTables.HugeSize && ((vma.End - PageTables.HugeSize) & ~HugeMask) >= vma.Start;
-        if (vma.Cache is not null || (vma.Flags & VmFlags.NoHugePage) != 0 || HugePagesDisabled || !fits || !vma.HasAnon)
+        if (vma.Cache is not null || (vma.Flags & VmFlags.NoHugePage) != 0 || HugePagesDisabled || !HugePages.FitsSomewhere(vma) || !vma.HasAnon)
             return -Errno.EINVAL;
         ulong first = (start + HugeMask) & ~HugeMask, behind = end & ~HugeMask;
         long error = first > behind ? -Errno.EINVAL : 0;

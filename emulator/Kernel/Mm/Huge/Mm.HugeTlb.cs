@@ -108,7 +108,10 @@ public sealed unsafe partial class Mm
         address &= ~(cache.Pool.PageSize - 1);
         Mutex faultLock = cache.Pool.FaultLock(cache, HugeIndexOf(vma, address));
         if (task is not null)
+        {
+            cache.RefuseFaultInCallback(task, vma);
             faultLock.Lock(task);
+        }
         vma.HugeTlbLock?.LockRead(task);
         try
         {
