@@ -14,7 +14,7 @@ namespace Emulator.Kernel.Memory;
 /// </summary>
 /// <remarks>
 /// Locks, outermost first: <see cref="MmapLock"/> (VMAs; faults read, changes write), the page's, <see cref="PageCache.MappingsLock"/>,
-/// <see cref="PageTableLock"/> (entries). User memory must not be touched while the mmap lock is held: the fault would take it again.
+/// that of the root <see cref="AnonVma"/>, <see cref="PageTableLock"/> (entries). User memory must not be touched while the mmap lock is held: the fault would take it again.
 /// </remarks>
 public sealed partial class Mm
 {
