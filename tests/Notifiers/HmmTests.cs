@@ -272,6 +272,51 @@ public sealed unsafe class HmmTests
         Assert.That(Ask(task, at + (2 << 20), 512, WantRead).Pfns.Select(HmmRange.OrderOf), Is.All.EqualTo(9), "a hole is filled by a huge page");
     });
 
+    private static readonly MachineOptions WithPool = new() { HugePages = 8, LockDep = true };
+
+    [Test]
+    public void Pages_of_the_hugetlb_pool_carry_the_order_even_where_there_is_none() => Run(static task =>
+    {
+        const ulong huge = 2 << 20;
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 3 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, null, 0);
+        Assert.That((long)at, Is.Positive);
+        task.TryWrite(at + huge + 8, (byte)1);
+        HmmPfn order = (HmmPfn)(9UL << 56);
+        (int error, HmmPfn[] flags, ulong[] pfns) = Ask(task, at + huge - 0x2000, 2 + 512 + 2);
+        Assert.That(error, Is.Zero);
+        Assert.That(flags[..2], Is.All.EqualTo(order), "a quirk: order bits and an offset, not valid");
+        Assert.That(pfns[..2].Select(static p => HmmRange.FrameOf(p).Value), Is.EqualTo((ulong[])[510, 511]));
+        Assert.That(flags[2..514], Is.All.EqualTo(Write | order));
+        Assert.That(flags[514..], Is.All.EqualTo(order));
+        Assert.That(task.Mm.TryWalk(at + huge, write: false, out Pfn frame), Is.True);
+        Assert.That(HmmRange.FrameOf(pfns[2]), Is.EqualTo(frame));
+
+        Assert.That(task.Mm.Mprotect(task, at + huge, huge, PROT_READ), Is.Zero);
+        Assert.That(Ask(task, at + huge, 512).Flags, Is.All.EqualTo(Read | order));
+        Assert.That(Ask(task, at + huge, 1, WantWrite).Error, Is.EqualTo(-Errno.EPERM));
+        Assert.That(Ask(task, at, 512, WantWrite).Flags, Is.All.EqualTo(Write | order), "faulted from the pool");
+        task.Mm.Munmap(task, at, 3 * huge);
+    }, WithPool);
+
+    [Test]
+    public void Of_a_hugetlb_page_only_the_first_entrys_request_counts() => Run(static task =>
+    {
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 4 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, null, 0);
+        task.TryWrite(at, (byte)1);
+        ulong second = at + (2 << 20);
+        ulong[] pfns = new ulong[512];
+        pfns[1] = (ulong)WantWrite;
+        var range = new HmmRange(task.Mm, second, second + (2 << 20), pfns) { PfnFlagsMask = WantWrite };
+        using (task.Mm.EnterRead(task))
+            Assert.That(Hmm.RangeFault(task, range), Is.Zero);
+        Assert.That(pfns.Select(HmmRange.IsValid), Is.All.False);
+        pfns[0] = (ulong)WantWrite;
+        using (task.Mm.EnterRead(task))
+            Assert.That(Hmm.RangeFault(task, range), Is.Zero);
+        Assert.That(pfns.Select(HmmRange.IsWritable), Is.All.True);
+        task.Mm.Munmap(task, at, 4 << 20);
+    }, WithPool);
+
     [Test]
     public void A_call_allocates_nothing() => Run(static task =>
     {

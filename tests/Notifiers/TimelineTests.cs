@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
@@ -182,6 +183,63 @@ public sealed class TimelineTests
         Assert.That(events, Is.EqualTo((string[])["release: mapped"]));
         Assert.That(machine.Violations.All, Is.Empty);
     }
+
+    [Test]
+    public void Reclaim_tells_secondary_TLBs_when_it_clears_an_entry_and_flushes_CPUs_later() => Run(static (task, recorder) =>
+    {
+        Machine machine = task.Machine;
+        Kernel.Files.OpenFile file = machine.CreateMemoryFile(task, 0x2000);
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        recorder.Base = at;
+        Assert.That(task.TryRead(at, out byte _), Is.True);
+        Assert.That(task.Mm.TryWalk(at, write: false, out Pfn frame), Is.True);
+        // Another vCPU runs in the address space, or there is nothing to put off.
+        bool running = false, done = false;
+        KernelThread other = machine.Spawn(
+            t =>
+            {
+                t.TryRead(at, out byte _);
+                Volatile.Write(ref running, true);
+                while (!Volatile.Read(ref done))
+                    t.SpinOnce();
+            },
+            task.Mm);
+        while (!Volatile.Read(ref running))
+            task.SpinOnce();
+        recorder.Watch(at);
+        recorder.Take();
+        PageLocks locks = machine.MemorySystem.PageLocks;
+        machine.Pages.Get(frame);
+        locks.Lock(task, frame);
+        machine.MemorySystem.Rmap.TryToUnmap(task, frame, TtuFlags.BatchFlush);
+        locks.Unlock(frame);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 0-1: mapped", "flush all: empty", "end Clear 0-1: empty"]));
+        Assert.That(task.TlbBatch.FlushRequired, Is.True, "the CPUs are not flushed yet");
+        task.TlbBatch.TryToUnmapFlush(task.Vcpu);
+        Assert.That(recorder.Take(), Is.Empty, "the second half tells nobody");
+        machine.Pages.Put(frame);
+        Volatile.Write(ref done, true);
+        other.Join(task);
+        task.Mm.Munmap(task, at, 0x2000);
+        file.Put();
+    }, new MachineOptions { Vcpus = 2 });
+
+    [Test]
+    public void A_huge_page_is_announced_as_a_whole() => Run(static (task, recorder) =>
+    {
+        ulong at = (ulong)task.Mm.Mmap(task, 0, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, null, 0);
+        Assert.That((long)at, Is.Positive);
+        recorder.Base = at;
+        task.TryWrite(at, (byte)1);
+        recorder.Take();
+        recorder.Watch(at);
+        Kernel.Memory.Mm child = task.Mm.Fork(task)!;
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start ProtectionPage 0-512: mapped", "end ProtectionPage 0-512: mapped", "flush all: mapped"]));
+        task.TryWrite(at, (byte)2);
+        Assert.That(recorder.Take(), Is.EqualTo((string[])["start Clear 0-512: mapped", "flush 0-512: empty", "end Clear 0-512: other"]));
+        child.Put(task);
+        task.Mm.Munmap(task, at, 2 << 20);
+    }, new MachineOptions { HugePages = 4 });
 
     private static readonly MachineOptions Old = new() { Profile = KernelProfile.V6_1 };
 

@@ -268,8 +268,6 @@ internal sealed class IntervalSubscriptions(Mm mm)
     /// <summary>mn_itree_release: every mirror hears that the address space ends.</summary>
     internal void Release(Task? task)
     {
-        if (_active != 0)
-            Violations.Report(task, NotifierRules.EndFollowsStart, $"{_active} changes are active when the address space ends");
         var range = new MmuNotifierRange(mm, 0, ulong.MaxValue, MmuNotifyEvent.Release);
         InvalidateStart(task, range);
         InvalidateEnd(task);
