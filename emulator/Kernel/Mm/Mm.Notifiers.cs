@@ -14,7 +14,7 @@ public sealed unsafe partial class Mm
 
     /// <summary>Announces that entries of a range are about to change (mmu_notifier_invalidate_range_start). May sleep if the range says so.</summary>
     /// <returns>0, or for a range that is not blockable -EAGAIN: then nothing may be changed, and there is no end.</returns>
-    internal int InvalidateRangeStart(Task? task, in MmuNotifierRange range)
+    public int InvalidateRangeStart(Task? task, in MmuNotifierRange range)
     {
         if (range.Blockable)
             task?.MightSleep("mmu_notifier_invalidate_range_start");
@@ -27,7 +27,7 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>Says that what <see cref="InvalidateRangeStart"/> announced is done (mmu_notifier_invalidate_range_end).</summary>
-    internal void InvalidateRangeEnd(Task? task, in MmuNotifierRange range)
+    public void InvalidateRangeEnd(Task? task, in MmuNotifierRange range)
     {
         if (range.Blockable)
             task?.MightSleep("mmu_notifier_invalidate_range_end");
