@@ -74,8 +74,8 @@ internal sealed class ProcessStatus(Process process, Task? thread)
             text.Append(Invariant, $"VmPeak:\t{mm.PeakPages * 4,8} kB\nVmSize:\t{mm.TotalPages * 4,8} kB\nVmLck:\t{mm.LockedPages * 4,8} kB\nVmPin:\t       0 kB\n");
             text.Append(Invariant, $"VmHWM:\t{mm.PeakResidentPages * 4,8} kB\nVmRSS:\t{mm.ResidentPages * 4,8} kB\nRssAnon:\t{mm.AnonPages * 4,8} kB\n");
             text.Append(Invariant, $"RssFile:\t{mm.FilePages * 4,8} kB\nRssShmem:\t{mm.ShmemPages * 4,8} kB\nVmData:\t{mm.DataPages * 4,8} kB\nVmStk:\t{mm.StackPages * 4,8} kB\n");
-            text.Append(Invariant, $"VmExe:\t{(mm.EndCode - mm.StartCode) >> 10,8} kB\nVmLib:\t{mm.ExecPages * 4,8} kB\nVmPTE:\t{mm.TableBytes >> 10,8} kB\nVmSwap:\t{mm.SwapEntries * 4,8} kB\nHugetlbPages:\t{mm.HugeTlbPages * 4,8} kB\n");
-            text.Append(Invariant, $"HugetlbPages:\t{mm.HugeTlbPages * 4,8} kB\nCoreDumping:\t0\nTHP_enabled:\t1\n");
+            text.Append(Invariant, $"VmExe:\t{(mm.EndCode - mm.StartCode) >> 10,8} kB\nVmLib:\t{mm.ExecPages * 4,8} kB\nVmPTE:\t{mm.TableBytes >> 10,8} kB\nVmSwap:\t{mm.SwapEntries * 4,8} kB\n");
+            text.Append(Invariant, $"HugetlbPages:\t{mm.HugeTlbPages * 4,8} kB\nCoreDumping:\t0\nTHP_enabled:\t{(mm.HugePagesDisabled ? 0 : 1)}\n");
         }
         text.Append(Invariant, $"Threads:\t{Math.Max(1, ThreadCount)}\nSigQ:\t{process.Pending.Count}/63000\n");
         text.Append(Invariant, $"SigPnd:\t{thread?.Pending.Mask ?? 0:x16}\nShdPnd:\t{process.Pending.Mask:x16}\nSigBlk:\t{thread?.Blocked ?? 0:x16}\n");
