@@ -49,10 +49,11 @@ internal sealed class FrameHistory(InterProcessor processors)
         }
     }
 
-    /// <summary>The frame's last events, oldest first, a line each.</summary>
+    /// <summary>The last events of the frame, or of the 2 MiB block that it came with, oldest first, a line each.</summary>
     public string Describe(Pfn frame)
     {
-        if (!_events.TryGetValue(frame.Value, out List<FrameEvent>? events))
+        if (!_events.TryGetValue(frame.Value, out List<FrameEvent>? events)
+            && !_events.TryGetValue(frame.Value & ~((1UL << PageAllocator.HugeOrder) - 1), out events))
             return "  nothing is known of it since checking began";
         var text = new StringBuilder();
         lock (events)

@@ -41,6 +41,13 @@ public sealed class ProfileAndCounterTests
         Assert.That(bench.ReadText(Ceiling), Is.EqualTo("0\n"));
     }
 
+    [Test]
+    public void Shootdowns_are_counted_in_proc_interrupts()
+    {
+        using var bench = new FilesBench();
+        Assert.That(bench.ReadText("/proc/interrupts"), Is.EqualTo("           CPU0       \nCAL:          0   Function call interrupts\nTLB:          0   TLB shootdowns\n"));
+    }
+
     private static long Store(FilesBench bench, string text)
     {
         Assert.That(bench.Open(Ceiling, FileAbi.O_WRONLY, out OpenFile? file), Is.Zero);

@@ -19,6 +19,7 @@ internal sealed class ProcFs : Filesystem
             Text("cpuinfo", system.CpuInfo),
             Text("meminfo", system.MemInfo),
             Text("stat", system.Stat),
+            Text("interrupts", system.Interrupts),
             Text("uptime", system.Uptime),
             Text("loadavg", system.LoadAverage),
             Text("version", system.Version),

@@ -1,5 +1,8 @@
 using System.Globalization;
 using System.Text;
+using Emulator.Kernel.Shootdown;
+using Emulator.Hardware.Smp;
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Files.Proc;
@@ -70,6 +73,28 @@ internal sealed class SystemFiles(Machine machine)
         long boot = machine.Clock.RealtimeOffsetNs / Clock.Second;
         text.Append(Invariant, $"intr 0\nctxt 0\nbtime {boot}\nprocesses {machine.Processes.Snapshot().Length}\nprocs_running 1\nprocs_blocked 0\n");
         return text.ToString();
+    }
+
+    /// <summary>The two rows that have a meaning here: a vCPU is interrupted for flushes, and to call functions (arch_show_interrupts).</summary>
+    public unsafe string Interrupts(Task task)
+    {
+        var text = new StringBuilder("           ");
+        foreach (Vcpu vcpu in machine.Platform.Vcpus)
+            text.Append(Invariant, $"CPU{vcpu.Id,-8}");
+        TlbShootdown shootdown = machine.MemorySystem.Shootdown;
+        Row("CAL", "Function call interrupts", vcpu => Received(vcpu) - Math.Min(Received(vcpu), Flushes(vcpu)));
+        Row("TLB", "TLB shootdowns", Flushes);
+        return text.Append('\n').ToString();
+
+        ulong Flushes(Vcpu vcpu) => shootdown.Count(ShootdownCounter.IpisReceived, vcpu.Id);
+        ulong Received(Vcpu vcpu) => vcpu.State->Tlb.Counters[Counter.IpisReceived] + vcpu.State->Tlb.Counters[Counter.IpisServedIdle];
+        void Row(string name, string help, Func<Vcpu, ulong> count)
+        {
+            text.Append(Invariant, $"\n{name}: ");
+            foreach (Vcpu vcpu in machine.Platform.Vcpus)
+                text.Append(Invariant, $"{count(vcpu),10} ");
+            text.Append(Invariant, $"  {help}");
+        }
     }
 
     public string Uptime(Task task)
