@@ -106,10 +106,10 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>Whether a device has used a range since it was last asked; forgets it, and flushes its TLB (mmu_notifier_clear_flush_young).</summary>
-    internal bool ClearFlushYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end, flush: true) ?? false;
+    internal bool ClearFlushYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearFlushYoung(task, start, end) ?? false;
 
     /// <summary>As <see cref="ClearFlushYoungNotify"/>, without a flush (mmu_notifier_clear_young).</summary>
-    internal bool ClearYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end, flush: false) ?? false;
+    internal bool ClearYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end) ?? false;
 
     /// <summary>Whether a device has used a page (mmu_notifier_test_young).</summary>
     internal bool TestYoungNotify(Task? task, ulong address) => Volatile.Read(ref Notifiers)?.TestYoung(task, address) ?? false;
