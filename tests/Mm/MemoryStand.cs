@@ -1,8 +1,11 @@
+using System.Collections.Concurrent;
 using Emulator.Hardware;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
+using Emulator.Kernel.Checker;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Notifiers;
 
 namespace Emulator.Tests.Mm;
 
@@ -10,11 +13,17 @@ namespace Emulator.Tests.Mm;
 internal sealed unsafe class MemoryStand : IDisposable
 {
     private readonly Platform _platform;
+    private readonly ConcurrentQueue<string> _findings = new();
 
-    public MemoryStand(int vcpus = 1, ulong bytes = 64 << 20)
+    /// <param name="vcpus">How many.</param>
+    /// <param name="bytes">Of memory.</param>
+    /// <param name="check">Check every translation that is used; what is found fails the test.</param>
+    public MemoryStand(int vcpus = 1, ulong bytes = 64 << 20, bool check = true)
     {
         _platform = new Platform(new PhysicalMemory(bytes), vcpus, TlbGeometry.Default);
         System = new MemorySystem(_platform);
+        if (check)
+            _ = new CoherenceChecker(Pages, Vcpus, (_, rule, text) => _findings.Enqueue($"{rule}: {text}"));
         Vcpu.Enter();
     }
 
@@ -52,10 +61,13 @@ internal sealed unsafe class MemoryStand : IDisposable
 
     public void Dispose()
     {
+        IReadOnlyList<Violation> violations = System.Violations.All;
         System.Shootdown.SwitchToKernel(Vcpu);
         Vcpu.Leave();
         System.Dispose();
         _platform.Dispose();
+        Assert.That(_findings, Is.Empty);
+        Assert.That(violations, Is.Empty);
     }
 }
 

@@ -44,6 +44,46 @@ internal sealed unsafe class InterProcessorTests
         Assert.That(count.Served, Is.All.EqualTo(1));
     }
 
+    /// <summary>The running target's part ends only when the sender's has.</summary>
+    private sealed class OwnPartFirst(int sender) : IpiRequest
+    {
+        private int _own;
+
+        public override void Serve(Vcpu target)
+        {
+            if (target.Id == sender)
+                Volatile.Write(ref _own, 1);
+            else
+                SpinWait.SpinUntil(() => Volatile.Read(ref _own) != 0);
+        }
+    }
+
+    [Test]
+    [CancelAfter(60_000)]
+    public void The_sender_does_its_own_part_while_the_others_work(CancellationToken cancel)
+    {
+        using var platform = Create(2);
+        using var running = new ManualResetEventSlim();
+        bool stop = false;
+        Threads.RunAll(cancel,
+            () =>
+            {
+                platform.Vcpus[1].Enter();
+                running.Set();
+                while (!Volatile.Read(ref stop))
+                    platform.Vcpus[1].ServeRequests();
+                platform.Vcpus[1].Leave();
+            },
+            () =>
+            {
+                running.Wait(cancel);
+                platform.Vcpus[0].Enter();
+                platform.InterProcessor.Call(platform.Vcpus[0], platform.AllVcpus, new OwnPartFirst(0));
+                Volatile.Write(ref stop, true);
+                platform.Vcpus[0].Leave();
+            });
+    }
+
     [Test]
     [CancelAfter(60_000)]
     public void A_running_target_serves_at_its_poll_and_keeps_other_reasons_for_attention(CancellationToken cancel)

@@ -16,7 +16,7 @@ internal sealed unsafe class ShootdownStand : IDisposable
 
     public ShootdownStand(int vcpus = 1, bool check = false)
     {
-        _stand = new MemoryStand(vcpus);
+        _stand = new MemoryStand(vcpus, check: false);
         if (check)
             _ = new CoherenceChecker(_stand.Pages, _stand.Vcpus, (_, rule, text) =>
             {
