@@ -294,6 +294,28 @@ public sealed class NotifierRuleTests
     });
 
     [Test]
+    public void A_change_is_not_announced_under_a_page_table_lock()
+    {
+        using var machine = new Machine(new MachineOptions { LockDep = true });
+        machine.Run(static task =>
+        {
+            var range = new MmuNotifierRange(task.Mm, 0x1000, 0x2000, MmuNotifyEvent.Clear);
+            using (task.Mm.PageTableLock.Enter(task))
+                task.Mm.InvalidateRangeStart(task, range);
+            task.Mm.InvalidateRangeEnd(task, range);
+        });
+        Assert.That(machine.Violations.Take().Select(static v => v.Text), Has.Some.Contains("page_table_lock"));
+    }
+
+    [Test]
+    public void Every_rule_is_broken_by_some_test()
+    {
+        string tests = string.Concat(Directory.EnumerateFiles(Path.Combine(Guests.GuestPrograms.Root, "tests", "Notifiers"), "*.cs").Select(File.ReadAllText));
+        foreach (System.Reflection.FieldInfo rule in typeof(NotifierRules).GetFields())
+            Assert.That(tests, Does.Contain($"{nameof(NotifierRules)}.{rule.Name}"));
+    }
+
+    [Test]
     public void Hmm_range_fault_wants_the_mmap_lock() => Break(NotifierRules.MmapLockHeld, static task =>
     {
         ulong at = Map(task);
