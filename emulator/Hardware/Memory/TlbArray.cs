@@ -59,6 +59,9 @@ public unsafe struct TlbArray
     internal static ulong Address(ulong tag)
         => (ulong)((long)((tag & PageMask) << (12 + 9 * SizeClass(tag)) << 16) >> 16);
 
+    /// <summary>The PCID of a tag, or <see cref="GlobalContext"/>.</summary>
+    internal static ulong Context(ulong tag) => (tag & (Valid - 1)) >> ContextShift;
+
     internal readonly int Slots => (_setMask + 1) * _stride;
     internal readonly ulong TagAt(int slot) => _tags[slot];
 
