@@ -88,6 +88,8 @@ internal sealed unsafe partial class MmSequence
             wrong ??= machine.Pages.TableFrames != tables ? $"{machine.Pages.TableFrames - tables} tables leaked" : null;
             wrong ??= machine.MemorySystem.AddressSpaces.Count != 1 ? "an address space is left" : null;
             wrong ??= machine.MemorySystem.Swap.UsedSlots != 0 ? $"{machine.MemorySystem.Swap.UsedSlots} swap slots leaked" : null;
+            wrong ??= machine.MemorySystem.AnonVmas.Count != 0 ? $"{machine.MemorySystem.AnonVmas.Count} anon_vmas leaked" : null;
+            wrong ??= machine.MemorySystem.HugePages.Mapped != 0 ? $"{machine.MemorySystem.HugePages.Mapped} huge pages are counted as mapped" : null;
         });
         return wrong ?? (machine.Violations.Count != 0 ? machine.Violations.All[0].ToString() : null);
     }

@@ -68,9 +68,12 @@ internal readonly record struct Step(Op Op, int Process, int Start, int Pages, i
         _ => 2,
     };
 
-    public static Step From(int[] r, Op? op = null)
+    /// <param name="r">Random numbers, <see cref="Numbers"/> of them.</param>
+    /// <param name="op">The operation, or null for one by weight.</param>
+    /// <param name="huge">Half of the ranges are whole huge pages.</param>
+    public static Step From(int[] r, Op? op, bool huge)
     {
-        (int start, int pages) = (r[2] % 24) switch
+        (int start, int pages) = (huge && r[2] / 24 % 2 == 0 ? r[2] % 3 : r[2] % 24) switch
         {
             0 => (0, 512),
             1 => (512, 512),
@@ -96,9 +99,13 @@ internal readonly record struct Step(Op Op, int Process, int Start, int Pages, i
 internal sealed record Script(IReadOnlyList<Step> Steps)
 {
     /// <summary>How scripts begin, so that there is something to work on.</summary>
-    private static readonly Op[] Beginning = [Op.MapAnon, Op.MapFile, Op.Attach, Op.MapAnon];
+    private static readonly Op[] Beginning = [Op.MapAnon, Op.MapFile, Op.Attach, Op.MapAnon], BeginningHuge = [Op.MapAnon, Op.HugePage, Op.Attach, Op.Write];
 
-    public static Script From(int[][] numbers) => new([.. numbers.Select(static (r, i) => Step.From(r, i < Beginning.Length ? Beginning[i] : null))]);
+    public static Script From(int[][] numbers, bool huge)
+    {
+        Op[] beginning = huge ? BeginningHuge : Beginning;
+        return new([.. numbers.Select((r, i) => Step.From(r, i < beginning.Length ? beginning[i] : null, huge))]);
+    }
 
     public override string ToString() => string.Join("; ", Steps);
 
