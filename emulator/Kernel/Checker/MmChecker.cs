@@ -12,7 +12,7 @@ internal sealed unsafe class MmChecker(MemorySystem system)
 {
     private readonly List<string> _errors = [];
     private readonly Dictionary<ulong, List<(Mm Mm, ulong Address)>> _mappings = [];
-    private readonly Dictionary<ulong, int> _leaves = [];
+    private readonly Dictionary<ulong, List<(Mm Mm, ulong Address)>> _leaves = [];
     private readonly Dictionary<ulong, int> _slots = [];
 
     private PageAllocator Pages => system.Pages;
@@ -30,7 +30,9 @@ internal sealed unsafe class MmChecker(MemorySystem system)
             CheckCounts(frame, held?.GetValueOrDefault(frame) ?? 0);
         }
         foreach ((ulong frame, List<(Mm, ulong)> mappings) in _mappings)
-            CheckReverseMap(new Pfn(frame), mappings);
+            CheckReverseMap(new Pfn(frame), mappings, level: 0);
+        foreach ((ulong frame, List<(Mm, ulong)> mappings) in _leaves)
+            CheckReverseMap(new Pfn(frame), mappings, level: 1);
         foreach ((ulong slot, int count) in _slots)
         {
             if (system.Swap.CountOf(slot) < count)
@@ -77,9 +79,9 @@ internal sealed unsafe class MmChecker(MemorySystem system)
                 if (elsewhere.IsMigration)
                     continue;
                 if (level > 0)
-                    _leaves[frame.Value] = _leaves.GetValueOrDefault(frame.Value) + 1;
+                    ListOf(_leaves, frame).Add((mm, at));
                 else
-                    MappingsOf(frame).Add((mm, at));
+                    ListOf(_mappings, frame).Add((mm, at));
                 CheckEntry(vma, at, entry, frame);
             }
             address = level > 0 ? PageTables.NextBoundary(address, Layout.TaskSize, level) : address + ((ulong)count << Pfn.Shift);
@@ -129,20 +131,20 @@ internal sealed unsafe class MmChecker(MemorySystem system)
             return;
         if ((page.Flags & PageFlags.Locked) != 0)
             Report($"{frame} is locked");
-        int mapped = _mappings.TryGetValue(frame.Value, out List<(Mm, ulong)>? mappings) ? mappings.Count : 0;
+        int mapped = Count(_mappings, frame);
         if ((page.Flags & (PageFlags.Anon | PageFlags.Cache)) != 0)
             Compare($"map count of {frame}", page.MapCount, mapped);
-        if (page.IsAnonExclusive && mapped + _leaves.GetValueOrDefault(Pages.HeadOf(frame).Value) > 1)
+        if (page.IsAnonExclusive && mapped + Count(_leaves, Pages.HeadOf(frame)) > 1)
             Report($"{frame} is exclusive, yet mapped {mapped} times");
         if ((page.Flags & PageFlags.Tail) != 0)
             return;
         long expected = held;
         for (ulong i = 0; i < ((page.Flags & PageFlags.Head) != 0 ? (ulong)PageTables.LeafPages : 1); i++)
-            expected += _mappings.TryGetValue(frame.Value + i, out mappings) ? mappings.Count : 0;
+            expected += Count(_mappings, new Pfn(frame.Value + i));
         if ((page.Flags & PageFlags.Head) != 0)
         {
-            Compare($"entire map count of {frame}", Pages.EntireMapCount(frame), _leaves.GetValueOrDefault(frame.Value));
-            expected += _leaves.GetValueOrDefault(frame.Value);
+            Compare($"entire map count of {frame}", Pages.EntireMapCount(frame), Count(_leaves, frame));
+            expected += Count(_leaves, frame);
         }
         if ((page.Flags & PageFlags.Cache) != 0 && IsCached(frame))
             expected++;
@@ -178,18 +180,22 @@ internal sealed unsafe class MmChecker(MemorySystem system)
     {
         public readonly List<(Mm Mm, ulong Address)> Places = [];
         public required Pfn Frame;
+        public required int Level;
     }
 
     /// <summary>The reverse map leads to every entry that maps the frame, and to each once.</summary>
-    private void CheckReverseMap(Pfn frame, List<(Mm Mm, ulong Address)> mappings)
+    private void CheckReverseMap(Pfn frame, List<(Mm Mm, ulong Address)> mappings, int level)
     {
         if ((Pages[frame].Flags & (PageFlags.Reserved | PageFlags.HugeTlb)) != 0)
             return;
-        var found = new Found { Frame = frame };
+        var found = new Found { Frame = frame, Level = level };
         system.Rmap.Walk(null, frame, ref found, static (Vma vma, ulong address, ref Found f) =>
         {
-            ulong* entry = vma.Mm.Tables.Find(address);
-            if (entry is not null && PageTables.IsMapped(*entry) && PageTables.FrameOf(*entry) == f.Frame)
+            ulong* entry = vma.Mm.Tables.Find(address, out int level);
+            ulong value = entry is null ? 0 : *entry;
+            bool maps = level == f.Level && (PageTables.IsMapped(value) ? PageTables.FrameOf(value) == f.Frame
+                : SwapEntry.TryDecode(value, out SwapEntry elsewhere) && elsewhere.HasFrame && elsewhere.Frame == f.Frame);
+            if (maps)
                 f.Places.Add((vma.Mm, address));
             return true;
         });
@@ -203,12 +209,15 @@ internal sealed unsafe class MmChecker(MemorySystem system)
             Report($"the reverse map of {frame} finds {found.Places.Count} entries of {mappings.Count}");
     }
 
-    private List<(Mm Mm, ulong Address)> MappingsOf(Pfn frame)
+    private static List<(Mm Mm, ulong Address)> ListOf(Dictionary<ulong, List<(Mm Mm, ulong Address)>> lists, Pfn frame)
     {
-        if (!_mappings.TryGetValue(frame.Value, out List<(Mm, ulong)>? list))
-            _mappings[frame.Value] = list = [];
+        if (!lists.TryGetValue(frame.Value, out List<(Mm, ulong)>? list))
+            lists[frame.Value] = list = [];
         return list;
     }
+
+    private static int Count(Dictionary<ulong, List<(Mm Mm, ulong Address)>> lists, Pfn frame) =>
+        lists.TryGetValue(frame.Value, out List<(Mm, ulong)>? list) ? list.Count : 0;
 
     private void Compare(string what, long actual, long expected)
     {

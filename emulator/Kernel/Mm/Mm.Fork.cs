@@ -206,6 +206,7 @@ public sealed unsafe partial class Mm
             child.CountResident(Pages[swap.Frame].Flags, +1);
             if (!swap.IsMigration)
             {
+                PageAllocator.ClearFlags(ref Pages[swap.Frame], PageFlags.AnonExclusive);
                 Pages.Get(swap.Frame);
                 Interlocked.Increment(ref Pages[swap.Frame].MapCount);
             }
