@@ -45,7 +45,7 @@ internal sealed unsafe class MmChecker(MemorySystem system)
 
     private void CheckTables(Mm mm)
     {
-        long anon = 0, file = 0, shmem = 0, swap = 0;
+        long anon = 0, file = 0, shmem = 0, swap = 0, hugeTlb = 0;
         ulong address = 0;
         while (mm.Tables.NextRun(ref address, Layout.TaskSize, out ulong* entries, out int count, out int level))
         {
@@ -70,11 +70,13 @@ internal sealed unsafe class MmChecker(MemorySystem system)
                 if (frame == Pages.Zero)
                     continue;
                 ref Page page = ref Pages[frame];
-                if (page.IsAnon)
+                if ((page.Flags & PageFlags.HugeTlb) != 0)
+                    hugeTlb += weight;
+                else if (page.IsAnon)
                     anon += weight;
                 else if ((page.Flags & PageFlags.SwapBacked) != 0)
                     shmem += weight;
-                else if ((page.Flags & PageFlags.HugeTlb) == 0)
+                else
                     file += weight;
                 if (elsewhere.IsMigration)
                     continue;
@@ -89,6 +91,7 @@ internal sealed unsafe class MmChecker(MemorySystem system)
         Compare("anonymous pages", mm.AnonPages, anon);
         Compare("file pages", mm.FilePages, file);
         Compare("shmem pages", mm.ShmemPages, shmem);
+        Compare("hugetlb pages", mm.HugeTlbPages, hugeTlb);
         Compare("swap entries", mm.SwapEntries, swap);
     }
 
