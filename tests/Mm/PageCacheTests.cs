@@ -139,4 +139,23 @@ public sealed class PageCacheTests
         stream.Position = offset;
         return (byte)stream.ReadByte();
     }
+
+    [Test]
+    public void A_mount_has_as_many_pages_as_its_quota_allows_and_gets_them_back()
+    {
+        using var stand = new MemoryStand();
+        var quota = new ShmemQuota(8);
+        var cache = new ShmemPageCache(stand.Pages, quota: quota);
+        Assert.That(cache.Write(0, new byte[6 << 12]), Is.EqualTo(6 << 12));
+        Assert.That(cache.Allocate(null, 0, 9 << 12, keepSize: false), Is.EqualTo(-Errno.ENOSPC), "more than the mount has at all");
+        Assert.That(cache.Allocate(null, 5 << 12, 4 << 12, keepSize: false), Is.EqualTo(-Errno.ENOSPC));
+        Assert.That(quota.UsedPages, Is.EqualTo(6), "what the failed call had added is gone");
+        Assert.That(cache.Size, Is.EqualTo(6UL << 12));
+        Assert.That(cache.Write(6 << 12, new byte[3 << 12]), Is.EqualTo(2 << 12), "up to where it is full");
+        Assert.That(cache.Write(8 << 12, new byte[1]), Is.EqualTo(-Errno.ENOSPC));
+        Assert.That(cache.PunchHole(null, 0x1000, 0x2000), Is.Zero);
+        Assert.That(quota.UsedPages, Is.EqualTo(6));
+        cache.Free();
+        Assert.That(quota.UsedPages, Is.Zero);
+    }
 }

@@ -162,6 +162,8 @@ public sealed unsafe partial class Mm
                     FaultOutcome.OutOfMemory => -Errno.ENOMEM,
                     _ => -Errno.EFAULT,
                 };
+            if (error == 0)
+                address = LastPageOfEntry(address);
             UnlockRead();
             if (error < 0)
                 return error;

@@ -391,6 +391,8 @@ public sealed partial class Mm
                 : (vma.Flags & VmFlags.Access) == 0 ? FaultOutcome.Forbidden
                 : FaultIn(task, vma, address, write ? FaultFlags.Write : FaultFlags.Read);
             ulong vmaEnd = vma.End;
+            if (outcome == FaultOutcome.Done)
+                address = LastPageOfEntry(address);
             UnlockRead();
             if (outcome == FaultOutcome.Done)
                 continue;

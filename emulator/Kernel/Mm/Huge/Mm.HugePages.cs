@@ -146,6 +146,9 @@ public sealed unsafe partial class Mm
         _system.Events.Count(VmEvent.ThpSplitPmd);
     }
 
+    /// <summary>The last page that the entry of an address maps: with a leaf, that of 2 MiB.</summary>
+    private ulong LastPageOfEntry(ulong address) => Tables.Find(address, out int level) is null || level == 0 ? address : (address | HugeMask) & ~0xFFFUL;
+
     /// <summary>Whether a range covers a whole leaf. If it does not, the leaf is split, and the walk looks at the same address again.</summary>
     private bool CoversLeaf(Task? task, ulong address, ulong end)
     {
