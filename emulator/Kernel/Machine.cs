@@ -25,6 +25,11 @@ public sealed partial class Machine : IDisposable
     {
         if (options.Vcpus is < 1 or > MachineOptions.MaxVcpus)
             throw new ArgumentOutOfRangeException(nameof(options), $"a machine has 1 to {MachineOptions.MaxVcpus} vCPUs");
+        foreach (string assignment in options.Sysctls)
+        {
+            if (new VmSysctls().TrySet(assignment) is { } wrong)
+                throw new ArgumentException($"{assignment}: {wrong}", nameof(options));
+        }
         Options = options;
         var virtualClock = options.Deterministic ? new VirtualClock() : null;
         Clock = virtualClock is null ? new HostClock() : virtualClock;
@@ -40,6 +45,11 @@ public sealed partial class Machine : IDisposable
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
         if (options.CheckCoherence)
             _ = new Checker.CoherenceChecker(Pages, Platform.Vcpus, Violations.Report);
+        foreach (string assignment in options.Sysctls)
+            MemorySystem.Sysctls.TrySet(assignment);
+        KernelLog = new Tracing.KernelLog(Clock, options.KernelLog);
+        OomKiller = new OomKiller(this);
+        MemorySystem.Reclaim.OomKiller = OomKiller;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(_ => new Mirrors.DmirrorDevice(this))];
@@ -105,6 +115,11 @@ public sealed partial class Machine : IDisposable
 
     /// <summary>The task whose thread calls, if it holds a vCPU.</summary>
     internal Task? CurrentTask => Platform.InterProcessor.HeldByThisThread()?.Occupant as Task;
+
+    /// <summary>What the kernel has said.</summary>
+    public Tracing.KernelLog KernelLog { get; }
+
+    internal OomKiller OomKiller { get; }
 
     internal FutexTable Futexes { get; } = new();
 

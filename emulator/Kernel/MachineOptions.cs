@@ -24,6 +24,12 @@ public sealed record MachineOptions
     /// <summary>Size of the swap area in bytes, in host memory beside the guest's; 0: none.</summary>
     public ulong SwapBytes { get; init; }
 
+    /// <summary>Assignments to settings of /proc/sys, for example <c>vm.overcommit_memory=2</c>.</summary>
+    public IReadOnlyList<string> Sysctls { get; init; } = [];
+
+    /// <summary>Gets each line that the kernel says, as dmesg would show it; null: nobody listens.</summary>
+    public Action<string>? KernelLog { get; init; }
+
     public TlbGeometry Tlb { get; init; } = TlbGeometry.Default;
 
     /// <summary>The instruction-set extensions that the vCPUs have.</summary>

@@ -81,7 +81,7 @@ internal sealed class TmpFile(TmpFs fs, uint mode, uint uid, uint gid, ShmemPage
 
     public override long Size => (long)Cache.Size;
 
-    protected override long Blocks => Cache.ResidentPages * 8;
+    protected override long Blocks => (Cache.ResidentPages + Cache.SwappedPages) * 8;
 
     public override long SetAttributes(Task task, Dentry self, in AttributeChange change)
     {

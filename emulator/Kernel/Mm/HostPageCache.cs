@@ -117,7 +117,7 @@ public sealed class HostPageCache : PageCache
         return result;
     }
 
-    private unsafe bool WriteBackPage(ulong index, Hardware.Memory.Pfn frame)
+    private bool WriteBackPage(ulong index, Hardware.Memory.Pfn frame)
     {
         ref Page page = ref Pages[frame];
         if ((page.Flags & PageFlags.Dirty) == 0)
@@ -125,6 +125,21 @@ public sealed class HostPageCache : PageCache
         // While somebody may write through a mapping without a fault, the page stays dirty and is written again the next time.
         if (WritableMappings == 0)
             PageAllocator.ClearFlags(ref page, PageFlags.Dirty);
+        return WriteOut(index, frame);
+    }
+
+    protected override bool Clean(ulong index, Hardware.Memory.Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        PageAllocator.ClearFlags(ref page, PageFlags.Dirty);
+        if (WriteOut(index, frame))
+            return true;
+        PageAllocator.SetFlags(ref page, PageFlags.Dirty);
+        return false;
+    }
+
+    private unsafe bool WriteOut(ulong index, Hardware.Memory.Pfn frame)
+    {
         ulong offset = index << 12;
         if (offset >= Size)
             return true;

@@ -18,7 +18,10 @@ public sealed class MemorySystem : IDisposable
     public MemorySystem(Platform platform, ulong swapBytes = 0)
     {
         Pages = new PageAllocator(platform.Memory);
-        Swap = new SwapArea(Pages, swapBytes);
+        Swap = new SwapArea(Pages, Events, swapBytes);
+        Pages.Swap = Swap;
+        Reclaim = new PageReclaim(this);
+        Overcommit = new Overcommit(Pages, Swap, Sysctls);
         HugeTlb = new HugeTlbPools(Pages, Events);
         HugePages = new HugePages(this);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
@@ -58,6 +61,13 @@ public sealed class MemorySystem : IDisposable
     internal IReadOnlyList<Mm> AddressSpaces => [.. _addressSpaces.OrderBy(static p => p.Key).Select(static p => p.Value)];
 
     public SwapArea Swap { get; }
+
+    internal PageReclaim Reclaim { get; }
+
+    internal Overcommit Overcommit { get; }
+
+    /// <summary>The settings of /proc/sys/vm.</summary>
+    public VmSysctls Sysctls { get; } = new();
 
     /// <summary>The counters of /proc/vmstat.</summary>
     public VmEvents Events { get; } = new();
@@ -104,6 +114,45 @@ public sealed class MemorySystem : IDisposable
     /// <summary>Tables with nothing but the kernel's half, which every address space copies.</summary>
     internal PageTables KernelTables { get; }
 
+    /// <summary>An entry that named a slot is gone; with the last one goes the page that caches it, if nobody maps it (free_swap_and_cache).</summary>
+    internal void FreeSwap(ulong slot)
+    {
+        if (Swap.Free(slot) != 0 || !Swap.TryGetCached(slot, out Pfn frame))
+            return;
+        ReleaseSwapCache(frame);
+        Pages.Put(frame);
+    }
+
+    /// <summary>
+    /// Takes a page that no entry needs any more out of the swap cache (free_swap_cache). Who cannot have the page lock leaves it to its
+    /// holder, who calls this after unlocking: one of the two sees that the last entry is gone.
+    /// </summary>
+    internal void ReleaseSwapCache(Pfn frame)
+    {
+        ref Page page = ref Pages[frame];
+        if ((page.Flags & PageFlags.SwapCache) == 0 || Volatile.Read(ref page.MapCount) > 0 || !PageLocks.TryLock(frame))
+            return;
+        if (Volatile.Read(ref page.MapCount) == 0)
+            TryFreeSwap(frame);
+        PageLocks.Unlock(frame);
+    }
+
+    /// <summary>Gives a page's slot up if no entry names it (folio_free_swap). The caller holds the page lock and a reference.</summary>
+    /// <returns>Whether the page has no slot now.</returns>
+    internal bool TryFreeSwap(Pfn frame)
+    {
+        ulong slot = Swap.SlotOf(frame);
+        if (slot == 0)
+            return true;
+        if (Swap.CountOf(slot) != 0)
+            return false;
+        // What the slot held is nowhere else now.
+        PageAllocator.SetFlags(ref Pages[frame], PageFlags.Dirty);
+        Swap.Uncache(frame);
+        Pages.Put(frame);
+        return true;
+    }
+
     public void Dispose()
     {
         Swap.Dispose();
@@ -127,6 +176,8 @@ public enum FaultKind
     Copy,
     /// <summary>A private page had one user left and became writable where it is.</summary>
     Reuse,
+    /// <summary>A page came back from the swap area.</summary>
+    SwapIn,
     StackGrowth,
     /// <summary>The tables allowed the access by the time the fault was looked at.</summary>
     Spurious,

@@ -44,7 +44,13 @@ public sealed unsafe partial class Mm
     /// <param name="flags">The access.</param>
     public FaultOutcome HandleFault(Task? task, ulong address, FaultFlags flags)
     {
-        FaultOutcome outcome = Resolve(task, address, flags);
+        FaultOutcome outcome;
+        do
+        {
+            _system.Reclaim.Balance(task);
+            outcome = Resolve(task, address, flags);
+        }
+        while (outcome == FaultOutcome.OutOfMemory && MakeRoom(task));
         switch (outcome)
         {
             case FaultOutcome.Done when task is not null:
@@ -116,6 +122,7 @@ public sealed unsafe partial class Mm
     internal FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
+        _system.Events.Count(VmEvent.PageFault);
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
             return FaultHugeTlb(task, vma, address, flags);
         ulong* entry = Tables.Find(address, out int level);
@@ -126,6 +133,8 @@ public sealed unsafe partial class Mm
             entry = Tables.Find(address);
         }
         ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
+        if (value == 0 && Unstable && !vma.IsShared)
+            return FaultOutcome.BusError; // check_stable_address_space
         if (value == 0)
             return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
         if (SwapEntry.TryDecode(value, out SwapEntry swap))
@@ -145,8 +154,7 @@ public sealed unsafe partial class Mm
             _system.PageLocks.WaitForEntry(task, swap.Frame, entry, value);
             return FaultOutcome.Done;
         }
-        _ = (vma, address, write);
-        return FaultOutcome.BusError;
+        return swap.Kind == SwapKind.Swap ? FaultSwap(task, vma, address, entry, value, write) : FaultOutcome.BusError;
     }
 
     /// <summary>The bits of an entry that a VMA's permissions give, without write permission.</summary>
@@ -275,7 +283,7 @@ public sealed unsafe partial class Mm
             if (!vma.Contains(at) || entry[i - slot] != 0)
                 continue;
             ulong index = vma.IndexOf(at);
-            if (index >= pages || !cache.TryGetPage(index, create: false, out Pfn frame))
+            if (index >= pages || !cache.TryGetPresent(index, out Pfn frame))
                 continue;
             // Whoever holds the lock is about to take the page away; an unused one has nothing to show (next_uptodate_folio).
             bool locked = _system.PageLocks.TryLock(frame);

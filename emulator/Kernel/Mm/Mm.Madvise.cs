@@ -78,7 +78,13 @@ public sealed unsafe partial class Mm
             case MADV_WILLNEED:
                 return 0;
             case MADV_COLD or MADV_PAGEOUT:
-                return (flags & (VmFlags.Locked | VmFlags.HugeTlb)) != 0 ? -Errno.EINVAL : 0;
+                if (!IsEvictable(vma))
+                    return -Errno.EINVAL;
+                if (advice == MADV_COLD)
+                    AdviseCold(task, start, end);
+                else
+                    AdvisePageout(task, vma, start, end);
+                return 0;
             case MADV_COLLAPSE:
                 return Collapse(task, vma, start, end);
             case MADV_FREE when vma.Cache is not null:
@@ -94,8 +100,9 @@ public sealed unsafe partial class Mm
                 }
                 if ((flags & VmFlags.Locked) != 0 && advice != MADV_DONTNEED_LOCKED)
                     return -Errno.EINVAL;
-                // MADV_FREE lets the kernel take the pages when it runs short, which it does not here.
-                if (advice != MADV_FREE)
+                if (advice == MADV_FREE)
+                    AdviseFree(task, start, end);
+                else
                     ZapRange(task, vma, start, end);
                 return 0;
             case MADV_NORMAL:
@@ -147,6 +154,7 @@ public sealed unsafe partial class Mm
     {
         for (ulong address = start; address < end; address += 0x1000)
         {
+            _system.Reclaim.Balance(task);
             LockRead(task);
             Vma? vma = Vmas.Find(address);
             FaultFlags flags = write ? FaultFlags.Write : FaultFlags.Read;
@@ -165,7 +173,9 @@ public sealed unsafe partial class Mm
             if (error == 0)
                 address = LastPageOfEntry(address);
             UnlockRead();
-            if (error < 0)
+            if (error == -Errno.ENOMEM && vma is not null && MakeRoom(task))
+                address -= 0x1000;
+            else if (error < 0)
                 return error;
         }
         return 0;

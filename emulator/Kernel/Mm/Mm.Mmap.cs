@@ -376,6 +376,7 @@ public sealed partial class Mm
     {
         for (ulong address = start; address < end; address += 0x1000)
         {
+            _system.Reclaim.Balance(task);
             LockRead(task);
             Vma? vma = Vmas.FindIntersection(address, end);
             if (vma is null)
@@ -396,6 +397,11 @@ public sealed partial class Mm
             UnlockRead();
             if (outcome == FaultOutcome.Done)
                 continue;
+            if (outcome == FaultOutcome.OutOfMemory && MakeRoom(task))
+            {
+                address -= 0x1000;
+                continue;
+            }
             if (!ignoreErrors)
                 return outcome == FaultOutcome.OutOfMemory ? -Errno.EAGAIN : -Errno.ENOMEM;
             address = vmaEnd - 0x1000;

@@ -71,8 +71,7 @@ public sealed unsafe partial class Mm
     {
         if (swap.Kind == SwapKind.Swap)
         {
-            SwapEntries--;
-            _system.Swap.Free(swap.Offset);
+            FreeSwapEntry(swap.Offset);
         }
         else if (swap.IsMigration)
         {

@@ -153,7 +153,7 @@ internal sealed class MmuGather
         for (int i = 0; i <= _active; i++)
         {
             foreach (ulong entry in EntriesOf(i))
-                _mm.Pages.Put(new Pfn(entry >> 1));
+                _mm.PutPage(new Pfn(entry >> 1));
         }
         (_active, _count, _forced) = (0, 0, false);
         FreeTables();

@@ -51,6 +51,9 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>The locks of pages; of a 2 MiB page the head has it.</summary>
     internal PageLocks Locks { get; }
 
+    /// <summary>Where shmem's pages go when memory runs short.</summary>
+    internal SwapArea? Swap { get; set; }
+
     /// <summary>The shared page of zeroes that read faults of untouched anonymous memory map.</summary>
     public Pfn Zero { get; }
 

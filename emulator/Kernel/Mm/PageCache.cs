@@ -12,7 +12,7 @@ namespace Emulator.Kernel.Memory;
 /// Truncation against a fault (mm/truncate.c): both lock the page. The fault maps it only if it still belongs to this cache; truncation
 /// takes it out of the mappings and then out of the cache. Required: no mapping of a page that has left the cache remains.
 /// </remarks>
-public abstract unsafe class PageCache
+public abstract unsafe partial class PageCache
 {
     /// <summary>The largest file: what a signed offset can name, in whole pages.</summary>
     public const ulong MaxSize = 0x7fff_ffff_ffff_f000;
@@ -156,7 +156,19 @@ public abstract unsafe class PageCache
                 return true;
             }
         }
-        return create && Create(index, zero: false, out frame);
+        return (SwappedPages != 0 && TrySwapIn(index, out frame)) || (create && Create(index, zero: false, out frame));
+    }
+
+    /// <summary>As <see cref="TryGetPage"/>, but only a page that is in memory, and without counting it as used.</summary>
+    internal bool TryGetPresent(ulong index, out Pfn frame)
+    {
+        lock (_lock)
+        {
+            if (!_index.TryGet(index, out frame))
+                return false;
+            Pages.Get(frame);
+            return true;
+        }
     }
 
     private bool Create(ulong index, bool zero, out Pfn frame)
@@ -180,11 +192,7 @@ public abstract unsafe class PageCache
         {
             if (!_index.TryGet(index, out existing))
             {
-                _index.Add(index, frame);
-                ref Page page = ref Pages[frame];
-                page.Index = index;
-                Volatile.Write(ref page.Owner, Id);
-                Interlocked.Increment(ref page.RefCount); // The cache's beside the caller's; reclaim's hand may hold one for a moment.
+                Enter(index, frame);
                 return true;
             }
             Pages.Get(existing);
@@ -231,6 +239,16 @@ public abstract unsafe class PageCache
         PageAllocator.SetFlags(ref Pages[frame], PageFlags.Unused);
         Pages.Put(frame);
         return 0;
+    }
+
+    /// <summary>Makes a new frame a page of this cache. The lock is held.</summary>
+    private void Enter(ulong index, Pfn frame)
+    {
+        _index.Add(index, frame);
+        ref Page page = ref Pages[frame];
+        page.Index = index;
+        Volatile.Write(ref page.Owner, Id);
+        Interlocked.Increment(ref page.RefCount); // The cache's beside the caller's; reclaim's hand may hold one for a moment.
     }
 
     /// <summary>Whether new pages have contents from elsewhere; false: they are zeroes.</summary>
@@ -338,7 +356,10 @@ public abstract unsafe class PageCache
     private protected void RemovePages(Task? task, ulong first, ulong last, bool evenCopies)
     {
         UnmapMappingRange(task, first, last, evenCopies);
+        DropSwapped(first, last);
         RemoveCached(task, first, last);
+        // What reclaim took meanwhile.
+        DropSwapped(first, last);
         // A fault that took a private copy after the first look has it unmapped now (truncate_pagecache).
         if (evenCopies)
             UnmapMappingRange(task, first, last, evenCopies);
@@ -425,13 +446,18 @@ public abstract unsafe class PageCache
     {
         lock (_lock)
         {
+            bool swapped = _swapped.TryGetNext(from, out ulong next, out _);
             for (index = from; _index.TryGetNext(index, out index, out Pfn frame); index++)
             {
-                if ((Pages[frame].Flags & PageFlags.Unused) == 0)
-                    return true;
+                if ((Pages[frame].Flags & PageFlags.Unused) != 0)
+                    continue;
+                if (swapped)
+                    index = Math.Min(index, next);
+                return true;
             }
+            index = next;
+            return swapped;
         }
-        return false;
     }
 
     /// <summary>The first page in [from, end) that holds no data, for SEEK_HOLE, or the end.</summary>
@@ -439,7 +465,7 @@ public abstract unsafe class PageCache
     {
         lock (_lock)
         {
-            for (; from < end && _index.TryGet(from, out Pfn frame) && (Pages[frame].Flags & PageFlags.Unused) == 0; from++)
+            for (; from < end && (_index.TryGet(from, out Pfn frame) ? (Pages[frame].Flags & PageFlags.Unused) == 0 : _swapped.TryGet(from, out _)); from++)
             {
             }
         }

@@ -11,6 +11,9 @@ public sealed partial class Process
 
     internal uint Personality { get; set; }
 
+    /// <summary>How willingly the OOM killer takes this process.</summary>
+    public Memory.OomState Oom { get; internal init; } = new();
+
     /// <summary>The process has called execve since fork: setpgid by its parent is refused.</summary>
     internal bool HasExeced { get; set; }
 

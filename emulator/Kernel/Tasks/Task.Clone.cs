@@ -93,6 +93,7 @@ public sealed unsafe partial class Task
             StartNs = Machine.Clock.MonotonicNs,
             Dumpable = Process.Dumpable,
             Personality = Process.Personality,
+            Oom = Process.Oom.Clone(),
         };
     }
 

@@ -98,6 +98,7 @@ public sealed unsafe partial class Task
                     break;
             }
             Machine.LockDep?.AssertNothingHeld(this, "a return to user mode");
+            Machine.MemorySystem.Reclaim.Balance(this);
             Machine.Scheduler.OnAttention(this);
         }
     }

@@ -16,6 +16,7 @@ public sealed unsafe class SwapArea : IDisposable
     private const int SlotBytes = 8;
 
     private readonly PageAllocator _pages;
+    private readonly VmEvents _events;
     private readonly Lock _lock = new();
     private readonly byte* _data;
     private readonly Slot* _slots;
@@ -36,10 +37,12 @@ public sealed unsafe class SwapArea : IDisposable
     }
 
     /// <param name="pages">The machine's frames.</param>
+    /// <param name="events">Where what comes and goes is counted.</param>
     /// <param name="bytes">The size; 0: there is no swap.</param>
-    public SwapArea(PageAllocator pages, ulong bytes)
+    public SwapArea(PageAllocator pages, VmEvents events, ulong bytes)
     {
         _pages = pages;
+        _events = events;
         // Slot 0 is never used: Linux keeps the area's header there, and an entry of zeroes is an empty one.
         TotalSlots = bytes < 2 * Pfn.Size ? 0 : (bytes >> Pfn.Shift) - 1;
         if (TotalSlots == 0)
@@ -77,10 +80,8 @@ public sealed unsafe class SwapArea : IDisposable
         }
     }
 
-    /// <summary>
-    /// Takes a slot for contents that are written at once and then named by one entry, without a frame that caches them: how shmem swaps.
-    /// </summary>
-    internal bool TryStore(Pfn frame, out ulong slot)
+    /// <summary>Takes a slot that one entry names and no frame caches, for the caller to write: how shmem swaps.</summary>
+    internal bool TryTake(out ulong slot)
     {
         lock (_lock)
         {
@@ -88,9 +89,8 @@ public sealed unsafe class SwapArea : IDisposable
             if (slot == 0)
                 return false;
             _slots[slot] = new Slot { Count = 1 };
+            return true;
         }
-        Write(slot, frame);
-        return true;
     }
 
     /// <summary>Enters a frame that holds the slot's contents, unless another one does already (read_swap_cache_async). The caller holds the page lock.</summary>
@@ -196,10 +196,18 @@ public sealed unsafe class SwapArea : IDisposable
     }
 
     /// <summary>Copies a frame's contents to its slot (swap_writepage).</summary>
-    internal void Write(ulong slot, Pfn frame) => Copy(_pages.Memory.Pointer(frame), _data + (slot << Pfn.Shift));
+    internal void Write(ulong slot, Pfn frame)
+    {
+        Copy(_pages.Memory.Pointer(frame), _data + (slot << Pfn.Shift));
+        _events.Count(VmEvent.SwapOut);
+    }
 
     /// <summary>Copies a slot's contents to a frame (swap_read_folio).</summary>
-    internal void Read(ulong slot, Pfn frame) => Copy(_data + (slot << Pfn.Shift), _pages.Memory.Pointer(frame));
+    internal void Read(ulong slot, Pfn frame)
+    {
+        Copy(_data + (slot << Pfn.Shift), _pages.Memory.Pointer(frame));
+        _events.Count(VmEvent.SwapIn);
+    }
 
     public void Dispose()
     {

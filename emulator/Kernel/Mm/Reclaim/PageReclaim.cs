@@ -1,0 +1,127 @@
+using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// Takes frames back from their users when memory runs short (mm/vmscan.c). There are no lists: a hand goes round over the frames in use
+/// (a clock), passes over those accessed since it last came, and takes the others. It takes them in clusters, so that one flush serves
+/// the whole cluster. Nobody calls this with a spin lock held; the mmap lock may be held for reading.
+/// </summary>
+internal sealed class PageReclaim(MemorySystem system)
+{
+    /// <summary>Frames taken together, and what an allocation that finds no memory wants at least (SWAP_CLUSTER_MAX).</summary>
+    private const int Cluster = 32;
+
+    /// <summary>Times the hand goes round for one request; from the last one accessed pages are taken too.</summary>
+    private const int Rounds = 3;
+
+    /// <summary>What an OOM victim is given to exit before memory is looked for again, as Linux's schedule_timeout(1).</summary>
+    private const long VictimNs = 4 * Clock.Millisecond;
+
+    private readonly WaitQueue _victimWait = new();
+    private Watermarks _marks;
+    private ulong _hand;
+    private long _anonymousCredit;
+    private long _hopelessAt = -1;
+
+    private PageAllocator Pages => system.Pages;
+
+    /// <summary>Set when the machine exists; without it nobody is killed.</summary>
+    public OomKiller? OomKiller { get; set; }
+
+    public Watermarks Marks => _marks.High != 0 ? _marks : _marks = Watermarks.For(Pages, system.Sysctls);
+
+    /// <summary>Keeps some memory free ahead of need: what kswapd does, on the thread of whoever comes by.</summary>
+    /// <param name="task">The caller; null when no task runs.</param>
+    public void Balance(Task? task)
+    {
+        long free = Pages.FreeFrames;
+        if (free >= Marks.Low)
+            return;
+        // After a round without any gain there is none to expect until somebody has given memory back.
+        long hopeless = Volatile.Read(ref _hopelessAt);
+        if (hopeless >= 0 && free <= hopeless && hopeless - free < Marks.Min / 4 + Cluster)
+            return;
+        int gained = Shrink(task, (int)Math.Min(Marks.High - free, 4 * Cluster), VmEvent.ScanKswapd, VmEvent.StealKswapd);
+        Volatile.Write(ref _hopelessAt, gained == 0 ? Pages.FreeFrames : -1);
+    }
+
+    /// <summary>An allocation has failed: reclaims, and if nothing can be reclaimed lets the OOM killer make room.</summary>
+    /// <returns>Whether it is worth trying again; false: the caller is to die, or there is nobody left to kill.</returns>
+    public bool MakeRoom(Task? task)
+    {
+        system.Events.Count(VmEvent.AllocationStall);
+        if (Shrink(task, Cluster, VmEvent.ScanDirect, VmEvent.StealDirect) > 0 || Pages.FreeFrames > Marks.Min / 4)
+            return true;
+        if (task is null || OomKiller is null || !OomKiller.Kill(task))
+            return false;
+        long deadline = task.Machine.Clock.MonotonicNs + VictimNs;
+        _victimWait.Wait(task, (this, task), static s => s.Item1.Pages.FreeFrames > Cluster || s.task.MustExit, interruptible: false, deadline);
+        return !task.MustExit;
+    }
+
+    /// <summary>Takes the given pages whoever uses them, as MADV_PAGEOUT and the disturbance engine want (reclaim_pages). The caller holds a reference to each, which this drops.</summary>
+    /// <returns>Frames freed.</returns>
+    public int Reclaim(Task? task, ReadOnlySpan<Pfn> frames)
+    {
+        int freed = 0;
+        var cluster = new ShrinkList(system, task, Cluster);
+        foreach (Pfn frame in frames)
+        {
+            cluster.Add(frame, ignoreReferences: true);
+            if (cluster.IsFull)
+                freed += cluster.Shrink();
+        }
+        return freed + cluster.Shrink();
+    }
+
+    private int Shrink(Task? task, int target, VmEvent scanned, VmEvent stolen)
+    {
+        int freed = 0;
+        var cluster = new ShrinkList(system, task, Cluster);
+        for (int round = 0; round < Rounds && freed < target; round++)
+        {
+            bool last = round == Rounds - 1;
+            system.HugePages.SplitDeferred(task, Cluster);
+            ulong frames = Pages.UsedSpan;
+            long looked = 0;
+            for (ulong i = 0; i < frames && freed < target; i++)
+            {
+                Pfn frame = Pages.UsedFrame(Interlocked.Increment(ref _hand));
+                if (!IsCandidate(frame, urgent: round > 0) || !Pages.TryGet(frame))
+                    continue;
+                looked++;
+                cluster.Add(frame, ignoreReferences: last);
+                if (cluster.IsFull || cluster.Count >= target - freed)
+                    freed += cluster.Shrink();
+            }
+            freed += cluster.Shrink();
+            system.Events.Count(scanned, looked);
+        }
+        system.Events.Count(stolen, freed);
+        return freed;
+    }
+
+    /// <summary>A look without a reference: what passes is looked at again with one.</summary>
+    private bool IsCandidate(Pfn frame, bool urgent)
+    {
+        PageFlags flags = Pages[frame].Flags;
+        if ((flags & ShrinkList.Reclaimable) == 0 || (flags & ShrinkList.Unreclaimable) != 0)
+            return false;
+        bool swaps = (flags & (PageFlags.Anon | PageFlags.SwapBacked)) != 0 && (flags & PageFlags.LazyFree) == 0;
+        if (!swaps)
+            return true;
+        if (system.Swap.FreeSlots <= 0 && (flags & PageFlags.SwapCache) == 0)
+            return false;
+        if (urgent)
+            return true;
+        // For every 200 - swappiness pages of files, swappiness pages that must be swapped (get_scan_count).
+        long swappiness = system.Sysctls.Swappiness, credit = Interlocked.Add(ref _anonymousCredit, swappiness);
+        long cost = Math.Max(swappiness, 200 - swappiness);
+        if (credit < cost)
+            return false;
+        Interlocked.Add(ref _anonymousCredit, -cost);
+        return true;
+    }
+}
