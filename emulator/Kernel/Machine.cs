@@ -50,6 +50,7 @@ public sealed partial class Machine : IDisposable
         KernelLog = new Tracing.KernelLog(Clock, options.KernelLog);
         OomKiller = new OomKiller(this);
         MemorySystem.Reclaim.OomKiller = OomKiller;
+        Disturber = options.Disturbance.Total > 0 ? new Disturber(this, options.Disturbance, options.Seed) : null;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(_ => new Mirrors.DmirrorDevice(this))];
@@ -120,6 +121,9 @@ public sealed partial class Machine : IDisposable
     public Tracing.KernelLog KernelLog { get; }
 
     internal OomKiller OomKiller { get; }
+
+    /// <summary>Changes the memory of running programs, if the options ask for it.</summary>
+    internal Disturber? Disturber { get; }
 
     internal FutexTable Futexes { get; } = new();
 

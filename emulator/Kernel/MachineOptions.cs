@@ -24,6 +24,9 @@ public sealed record MachineOptions
     /// <summary>Size of the swap area in bytes, in host memory beside the guest's; 0: none.</summary>
     public ulong SwapBytes { get; init; }
 
+    /// <summary>How often the memory of running programs is changed under them.</summary>
+    public Memory.DisturbanceRates Disturbance { get; init; }
+
     /// <summary>Assignments to settings of /proc/sys, for example <c>vm.overcommit_memory=2</c>.</summary>
     public IReadOnlyList<string> Sysctls { get; init; } = [];
 

@@ -9,6 +9,7 @@ using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Syscalls;
@@ -22,6 +23,9 @@ internal sealed class RunCommand
     private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<string?> _hugePages = new("--hugepages") { Description = "huge pages kept for hugetlb mappings, for example 2M=64", HelpName = "SIZE=COUNT" };
     private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
+    private readonly Option<string> _swap = new("--swap") { Description = "swap area in host memory, for example 1G; 0 for none, as by default", HelpName = "SIZE", DefaultValueFactory = _ => "0" };
+    private readonly Option<string[]> _sysctl = new("--sysctl") { Description = "set a file of /proc/sys/vm, for example vm.overcommit_memory=2", HelpName = "NAME=VALUE" };
+    private readonly Option<string?> _disturb = new("--disturb") { Description = "shake the memory of running programs: events of each kind in a million instructions, for example migrate=100,reclaim=50,split=5,fill=200", HelpName = "KIND=RATE,..." };
     private readonly Option<string> _tlb = new("--tlb") { Description = "TLB geometry of each vCPU", HelpName = "ENTRIESxWAYS[,ENTRIESxWAYS]", DefaultValueFactory = _ => TlbGeometry.Default.ToString() };
     private readonly Option<string> _cpu = new("--cpu") { Description = "instruction set: x86-64, x86-64-v2, or max", HelpName = "LEVEL", DefaultValueFactory = _ => "max" };
     private readonly Option<string> _scheduler = new("--sched") { Description = "parallel, or deterministic: the same seed gives the same run, bit for bit", HelpName = "NAME", DefaultValueFactory = _ => "parallel" };
@@ -65,7 +69,7 @@ internal sealed class RunCommand
 
     private IEnumerable<Option> Options =>
     [
-        _vcpus, _memory, _hugePages, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
+        _vcpus, _memory, _swap, _hugePages, _sysctl, _disturb, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
         _timeout, _maxInstructions, _profile, _ceiling, _costs, _lockdep, _coherence, _verbose, _quiet, _color,
     ];
 
@@ -117,7 +121,8 @@ internal sealed class RunCommand
         Machine machine;
         try
         {
-            machine = new Machine(options with { Trace = Tracer(parsed, output) });
+            bool quiet = parsed.GetValue(_quiet);
+            machine = new Machine(options with { Trace = Tracer(parsed, output), KernelLog = quiet ? null : static line => HostProcess.WriteError(line + "\n") });
         }
         catch (Exception e) when (e is IOException or OutOfMemoryException or ArgumentException)
         {
@@ -206,6 +211,20 @@ internal sealed class RunCommand
             return Wrong(out error, $"--memory {parsed.GetValue(_memory)}: give a size from 1M to 64T, for example 512M");
         if (!TryParseHugePages(parsed.GetValue(_hugePages), memory, out long hugePages))
             return Wrong(out error, $"--hugepages {parsed.GetValue(_hugePages)}: give a count of 2 MiB pages that fits in half of the memory, for example 2M=64");
+        if (!Size.TryParse(parsed.GetValue(_swap)!, out ulong swap) || swap > 1UL << 42)
+            return Wrong(out error, $"--swap {parsed.GetValue(_swap)}: give a size from 0 to 4T, for example 1G");
+        string[] sysctls = parsed.GetValue(_sysctl) ?? [];
+        foreach (string assignment in sysctls)
+        {
+            if (new VmSysctls().TrySet(assignment) is { } wrongSysctl)
+                return Wrong(out error, $"--sysctl {assignment}: {wrongSysctl}");
+        }
+        DisturbanceRates disturb = default;
+        if (parsed.GetValue(_disturb) is { } rates && !DisturbanceRates.TryParse(rates, out disturb, out string disturbError))
+            return Wrong(out error, $"--disturb {rates}: {disturbError}");
+        // Pages of programs have nowhere to go without swap; an area that is not used costs nothing.
+        if (disturb.Reclaim > 0 && parsed.GetResult(_swap) is null or { Implicit: true })
+            swap = Math.Min(memory, 1UL << 42);
         if (!TlbGeometry.TryParse(parsed.GetValue(_tlb)!, out TlbGeometry tlb, out string tlbError))
             return Wrong(out error, $"--tlb: {tlbError}");
         CpuFeatures? features = CpuLevel.Parse(parsed.GetValue(_cpu)!);
@@ -246,6 +265,9 @@ internal sealed class RunCommand
             Vcpus = vcpus,
             MemoryBytes = memory & ~4095UL,
             HugePages = hugePages,
+            SwapBytes = swap & ~4095UL,
+            Sysctls = sysctls,
+            Disturbance = disturb,
             Tlb = tlb,
             Cpu = features.Value,
             Deterministic = scheduler.Equals("deterministic", StringComparison.Ordinal),

@@ -278,6 +278,24 @@ public static unsafe class Mmu
         return Tlb.FillLevel1(c, address, data);
     }
 
+    /// <summary>
+    /// Fills the TLB as a processor that looks ahead may do at any time: from present entries that are marked accessed already, and without
+    /// a fault (SDM vol. 3, 4.10.2.3). Called on the vCPU's own thread.
+    /// </summary>
+    public static void FillSpeculatively(VcpuState* c, ulong address)
+    {
+        var t = &c->Tlb;
+        if (!PageTable.IsCanonical(address) || Tlb.FindLevel1(t, address) is not null || Tlb.FindLevel2(t, address) is not null)
+            return;
+        ulong data = PageWalker.Peek(t, address);
+        if (data == 0)
+            return;
+        if (t->Witness != 0)
+            data |= TlbEntry.OfStamp(WitnessOf(t).Stamp(new Pfn(TlbEntry.Base(data) >> Pfn.Shift)));
+        Tlb.FillLevel2(c, address, data);
+        Tlb.FillLevel1(c, address, data);
+    }
+
     internal static TranslationWitness WitnessOf(TlbState* t) => (TranslationWitness)GCHandle.FromIntPtr(t->Witness).Target!;
 
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -54,6 +54,27 @@ internal static unsafe class PageWalker
         }
     }
 
+    /// <summary>The data of the TLB entry that a walk would give for a user's read, if it had to set no flag and met no fault; else 0.</summary>
+    public static ulong Peek(TlbState* t, ulong address)
+    {
+        const ulong used = (ulong)(Pte.Present | Pte.Accessed);
+        ulong needed = TlbEntry.Needed(Access.Read, user: true, t->WriteProtect);
+        ulong table = TlbEntry.Base(t->Cr3 | TlbEntry.Rights), rights = TlbEntry.Rights;
+        for (int level = PageTable.RootLevel; ; level--)
+        {
+            ulong entry = Volatile.Read(ref *((ulong*)(t->Memory + table) + PageTable.Index(address, level)));
+            bool leaf = IsLeaf(entry, level);
+            if ((entry & used) != used || (entry & ReservedBits(t, level, leaf)) != 0 || OutsideMemory(t, entry, leaf ? level : 0))
+                return 0;
+            rights &= TlbEntry.Granted(entry);
+            if ((rights & needed) != needed)
+                return 0;
+            if (leaf)
+                return FrameAddress(entry, level) | rights | TlbEntry.OfSizeClass(level) | (entry & (TlbEntry.Dirty | TlbEntry.Global));
+            table = entry & (ulong)Pte.Frame;
+        }
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void ShowWalk(TlbState* t, ulong address, int level, ulong table, uint? stamp) =>
         Mmu.WitnessOf(t).OnWalk(address, level, new Pfn(table >> Pfn.Shift), stamp);

@@ -99,6 +99,7 @@ public sealed unsafe partial class Task
             }
             Machine.LockDep?.AssertNothingHeld(this, "a return to user mode");
             Machine.MemorySystem.Reclaim.Balance(this);
+            Machine.Disturber?.Run(this);
             Machine.Scheduler.OnAttention(this);
         }
     }
@@ -108,12 +109,15 @@ public sealed unsafe partial class Task
         Vcpu vcpu = Vcpu!;
         SchedulingState s = Scheduling;
         long quantum = Machine.Scheduler.Quantum(this);
+        if (Machine.Disturber is { } disturber)
+            quantum = Math.Min(quantum, disturber.Quantum);
         s.Times.EnterGuest();
         vcpu.State->Budget = quantum;
         VcpuExit exit = vcpu.Run();
         long executed = quantum - vcpu.State->Budget;
         s.Times.LeaveGuest();
         Machine.Scheduler.Executed(this, executed);
+        Machine.Disturber?.Executed(executed);
         return exit;
     }
 

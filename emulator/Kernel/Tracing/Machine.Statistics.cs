@@ -49,6 +49,15 @@ public sealed partial class Machine
         yield return new Figure("kernel.switches", "switches", "times a vCPU was handed to another task", (ulong)Scheduler.Switches, []);
         foreach (FaultKind kind in Enum.GetValues<FaultKind>())
             yield return new Figure("faults." + Snake(kind.ToString()), "faults", $"page faults resolved as: {Snake(kind.ToString()).Replace('_', ' ')}", (ulong)MemorySystem.Faults[kind], []);
+        foreach (VmEventInfo info in VmEvents.All)
+            yield return new Figure("vm." + info.Name, "events", info.Help, (ulong)MemorySystem.Events[info.Event], []);
+        if (Disturber is { } disturber)
+        {
+            yield return new Figure("disturb.migrated", "pages", "pages moved by --disturb", (ulong)disturber.Migrated, []);
+            yield return new Figure("disturb.reclaimed", "pages", "pages reclaimed by --disturb", (ulong)disturber.Reclaimed, []);
+            yield return new Figure("disturb.split", "pages", "huge pages split by --disturb", (ulong)disturber.Split, []);
+            yield return new Figure("disturb.filled", "fills", "speculative TLB fills asked for by --disturb", (ulong)disturber.Filled, []);
+        }
         yield return new Figure("memory.table_frames", "frames", "page-table pages in use at the end", (ulong)Pages.TableFrames, []);
         yield return new Figure("memory.used_frames", "frames", "frames in use at the end", (ulong)Pages.UsedFrames, []);
         yield return new Figure("memory.peak_frames", "frames", "most frames in use at one time", (ulong)Pages.PeakFrames, []);

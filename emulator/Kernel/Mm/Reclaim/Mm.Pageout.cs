@@ -136,6 +136,27 @@ public sealed unsafe partial class Mm
     private static bool MayPageOutFile(Vma vma) =>
         vma.File is { } file && (vma.Cache is ShmemPageCache || (file.Flags & FileAbi.O_ACCMODE) != FileAbi.O_RDONLY);
 
+    /// <summary>Some address that is mapped, for the disturbance engine; false: none was found at once.</summary>
+    internal bool TryPickMapped(RandomSource random, out ulong address)
+    {
+        address = 0;
+        if (!MmapLock.TryLockRead())
+            return false;
+        Vma? vma = Vmas.First;
+        for (int skip = Vmas.Count == 0 ? 0 : random.Next(Vmas.Count); skip > 0 && vma is not null; skip--)
+            vma = Vmas.Next(vma);
+        bool found = false;
+        if (vma is not null)
+        {
+            address = vma.Start + (random.NextUInt64() % vma.Pages << Pfn.Shift);
+            found = Tables.NextRun(ref address, vma.End, out _, out int count, out _);
+            if (found && count > 1)
+                address += (ulong)random.Next(count) << Pfn.Shift;
+        }
+        UnlockRead();
+        return found;
+    }
+
     /// <summary>As <see cref="PageTables.NextRun(ref ulong, ulong, out ulong*, out int)"/>, with every leaf on the way split.</summary>
     private bool NextEntries(Task? task, ref ulong start, ulong end, out ulong* entries, out int count)
     {
