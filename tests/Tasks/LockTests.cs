@@ -157,8 +157,18 @@ public sealed class LockTests
     {
         using var tasks = new KernelTasks(options);
         var queue = new WaitQueue();
-        Emulator.Kernel.Tasks.Task sleeper = tasks.Add(task => Assert.That(queue.Wait(task, static () => false), Is.EqualTo(WaitResult.Interrupted)));
-        tasks.Add(_ => sleeper.Send(new SignalInfo(Signal.SIGUSR1, SignalInfo.SI_USER)));
+        Emulator.Kernel.Tasks.Task? sleeper = null;
+        tasks.Add(task =>
+        {
+            Volatile.Write(ref sleeper, task);
+            Assert.That(queue.Wait(task, static () => false), Is.EqualTo(WaitResult.Interrupted));
+        });
+        tasks.Add(task =>
+        {
+            while (Volatile.Read(ref sleeper) is null)
+                task.SpinOnce();
+            sleeper!.Send(new SignalInfo(Signal.SIGUSR1, SignalInfo.SI_USER));
+        });
         tasks.Join();
     }
 }
