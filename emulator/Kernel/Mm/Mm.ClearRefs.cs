@@ -51,7 +51,7 @@ public sealed unsafe partial class Mm
         }
         if (softDirty)
         {
-            Shootdown.FlushMm(task.Vcpu, this, freedTables: false);
+            Shootdown.FlushMm(task.Vcpu, this);
             InvalidateRangeEnd(task, range);
         }
     }

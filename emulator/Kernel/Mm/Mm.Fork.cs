@@ -24,7 +24,7 @@ public sealed unsafe partial class Mm
                     complete = ForkVma(task, vma, child);
             }
             // The parent's writable entries of private pages are gone; its vCPUs must not write through remembered ones.
-            Shootdown.FlushMm(task?.Vcpu, this, freedTables: false);
+            Shootdown.FlushMm(task?.Vcpu, this);
         }
         finally
         {

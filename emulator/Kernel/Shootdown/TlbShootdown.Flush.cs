@@ -12,7 +12,7 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>Counts of those who flush without holding a vCPU.</summary>
     private readonly CpuTlbState _outside = new();
 
-    /// <summary>Flushes a whole address space (flush_tlb_mm).</summary>
+    /// <summary>Flushes a whole address space (flush_tlb_mm). Linux asks lazy vCPUs too, whether or not tables are freed.</summary>
     public void FlushMm(Vcpu? self, Mm mm, bool freedTables = true) => FlushMmRange(self, mm, 0, FlushAll, Pfn.Shift, freedTables);
 
     /// <summary>Flushes one page on every vCPU that may hold it (flush_tlb_page).</summary>
