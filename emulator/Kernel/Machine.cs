@@ -53,7 +53,7 @@ public sealed partial class Machine : IDisposable
         Disturber = options.Disturbance.Total > 0 ? new Disturber(this, options.Disturbance, options.Seed) : null;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
-        Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(_ => new Mirrors.DmirrorDevice(this))];
+        Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(i => new Mirrors.DmirrorDevice(this, hasMemory: i < 2))];
         HostThreads = new HostThreads();
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
         Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };

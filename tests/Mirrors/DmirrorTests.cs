@@ -7,7 +7,7 @@ namespace Emulator.Tests.Mirrors;
 /// <summary>The guests that use /dev/hmm_dmirror*: they check themselves, and the machine is looked over when they have ended.</summary>
 public sealed class DmirrorTests
 {
-    private static readonly string[] Programs = ["mirror"];
+    private static readonly string[] Programs = ["mirror", "mirror_migrate", "mirror_exclusive"];
 
     public static IEnumerable<TestCaseData> Runs()
     {

@@ -200,10 +200,14 @@ public sealed unsafe class HmmTests
         mirror.Remove(task);
     });
 
-    /// <summary>Who owns all device memory there is.</summary>
-    private sealed class DevicePages(object owner) : IDevicePages
+    /// <summary>A device's memory that nothing comes back from.</summary>
+    private sealed class Memory(object owner) : DevPagemap(owner)
     {
-        public object? OwnerOf(Pfn frame) => owner;
+        public override void PageFree(Pfn frame)
+        {
+        }
+
+        public override FaultOutcome MigrateToRam(Task? task, Vma vma, ulong address, Pfn frame) => FaultOutcome.BusError;
     }
 
     // Entries that map nothing: no request; a request; as the device's owner.
@@ -218,9 +222,10 @@ public sealed unsafe class HmmTests
         task.TryWrite(at, 1);
         ulong* entry = EntryOf(task, at);
         ulong mapped = *entry;
-        Pfn frame = PageTables.FrameOf(mapped);
         object owner = new();
-        task.Machine.MemorySystem.DevicePages = new DevicePages(owner);
+        var device = new Memory(owner);
+        Assert.That(task.Machine.Pages.Devices.Add(device, 16), Is.True);
+        Pfn frame = new(device.First.Value + 7);
         *entry = new SwapEntry(kind, frame.Value).Encode();
         Assert.That(Ask(task, at, 1).Flags[0], Is.EqualTo(other));
         Assert.That(Ask(task, at, 1, owner: new object()).Flags[0], Is.EqualTo(other), "another device's");

@@ -29,6 +29,11 @@ internal sealed unsafe class MmChecker(MemorySystem system)
             Pfn frame = Pages.UsedFrame(position);
             CheckCounts(frame, held?.GetValueOrDefault(frame) ?? 0);
         }
+        foreach (DevPagemap map in Pages.Devices.All)
+        {
+            for (ulong i = 0; i < map.Count; i++)
+                CheckCounts(new Pfn(map.First.Value + i), 0);
+        }
         foreach ((ulong frame, List<(Mm, ulong)> mappings) in _mappings)
             CheckReverseMap(new Pfn(frame), mappings, level: 0);
         foreach ((ulong frame, List<(Mm, ulong)> mappings) in _leaves)

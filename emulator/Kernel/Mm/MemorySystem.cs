@@ -87,9 +87,6 @@ public sealed class MemorySystem : IDisposable
     /// <summary>Broken rules.</summary>
     public Violations Violations { get; } = new();
 
-    /// <summary>Who knows the pages that are in devices' own memory; null while no device has any.</summary>
-    public IDevicePages? DevicePages { get; set; }
-
     /// <summary>Under which callbacks of notifiers run.</summary>
     internal Srcu NotifierSrcu { get; } = new();
 

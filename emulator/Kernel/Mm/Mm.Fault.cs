@@ -154,6 +154,10 @@ public sealed unsafe partial class Mm
             _system.PageLocks.WaitForEntry(task, swap.Frame, entry, value);
             return FaultOutcome.Done;
         }
+        if (swap.IsDevicePrivate)
+            return FaultDevicePrivate(task, vma, address, entry, value, swap.Frame);
+        if (swap.IsDeviceExclusive)
+            return FaultDeviceExclusive(task, vma, address, entry, value, swap);
         return swap.Kind == SwapKind.Swap ? FaultSwap(task, vma, address, entry, value, write) : FaultOutcome.BusError;
     }
 

@@ -155,7 +155,15 @@ public sealed unsafe partial class Mm
         ulong value = Volatile.Read(ref *entry);
         if (value == 0)
             return true;
-        if (SwapEntry.TryDecode(value, out SwapEntry swap))
+        bool elsewhere = SwapEntry.TryDecode(value, out SwapEntry swap);
+        if (elsewhere && swap.IsDeviceExclusive)
+        {
+            // A device cannot have for itself what two address spaces have.
+            if (!TryRestoreExclusive(vma.Flags, entry, swap))
+                return false;
+            value = Volatile.Read(ref *entry);
+        }
+        else if (elsewhere)
         {
             PageTables.Set(target, CopySwapEntry(entry, swap, vma.Mm));
             return true;
@@ -206,6 +214,7 @@ public sealed unsafe partial class Mm
             child.CountResident(Pages[swap.Frame].Flags, +1);
             if (!swap.IsMigration)
             {
+                // A page in a device cannot be pinned: it ceases to be one address space's alone without more ado.
                 PageAllocator.ClearFlags(ref Pages[swap.Frame], PageFlags.AnonExclusive);
                 Pages.Get(swap.Frame);
                 Interlocked.Increment(ref Pages[swap.Frame].MapCount);

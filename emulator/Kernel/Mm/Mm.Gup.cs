@@ -56,9 +56,17 @@ public sealed unsafe partial class Mm
 
     private int TakePages(Task? task, ulong address, FollFlags flags, Span<Pfn> pages, bool pin)
     {
+        LockRead(task);
+        int taken = TakePagesLocked(task, address, flags, pages, pin);
+        UnlockRead();
+        return taken;
+    }
+
+    /// <summary>As <see cref="TakePages"/>; the caller holds the mmap lock.</summary>
+    private int TakePagesLocked(Task? task, ulong address, FollFlags flags, Span<Pfn> pages, bool pin)
+    {
         address &= ~0xFFFUL;
         int taken = 0, error = 0;
-        LockRead(task);
         // Before the first pin: fork looks at it with the mmap lock held for writing (mm_set_has_pinned_flag).
         _hasPinned |= pin;
         Vma? vma = null;
@@ -88,7 +96,6 @@ public sealed unsafe partial class Mm
             if (error < 0)
                 break;
         }
-        UnlockRead();
         return taken > 0 ? taken : error;
     }
 

@@ -34,7 +34,8 @@ public sealed unsafe class PageAllocator : IDisposable
     {
         _memory = memory;
         Locks = new PageLocks(this);
-        _pages = (Page*)HostMemory.Reserve(memory.FrameCount * (ulong)sizeof(Page));
+        _pages = (Page*)HostMemory.Reserve(MetadataBytes);
+        Devices = new DeviceMemory(this);
         _top = memory.FrameCount;
         Array.Fill(_freeLists, NoFrame);
         // Frame 0 is never handed out, so that an all-zero entry can never be mistaken for a mapping of it.
@@ -43,7 +44,15 @@ public sealed unsafe class PageAllocator : IDisposable
         Zero = AllocateReserved();
     }
 
+    private ulong MetadataBytes => (_memory.FrameCount + DeviceMemory.Frames) * (ulong)sizeof(Page);
+
     public PhysicalMemory Memory => _memory;
+
+    /// <summary>Frames that are devices' own.</summary>
+    public DeviceMemory Devices { get; }
+
+    /// <summary>Whether a frame is a device's own, so that no processor can reach it (is_zone_device_page).</summary>
+    public bool IsDevice(Pfn frame) => frame.Value >= _memory.FrameCount;
 
     /// <summary>Who records what frames are used for, or null.</summary>
     internal Checker.FrameHistory? History { get; set; }
@@ -231,6 +240,11 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Frees a block of 2^order frames whose last reference is gone.</summary>
     public void Free(Pfn frame, int order)
     {
+        if (IsDevice(frame))
+        {
+            Devices.Free(frame);
+            return;
+        }
         ref Page page = ref _pages[frame.Value];
         if ((page.Flags & PageFlags.Table) != 0)
             Interlocked.Decrement(ref _tables);
@@ -249,7 +263,7 @@ public sealed unsafe class PageAllocator : IDisposable
         }
     }
 
-    public void Dispose() => HostMemory.Release((byte*)_pages, _memory.FrameCount * (ulong)sizeof(Page));
+    public void Dispose() => HostMemory.Release((byte*)_pages, MetadataBytes);
 
     private ulong Take(int order)
     {

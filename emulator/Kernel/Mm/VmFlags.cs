@@ -29,6 +29,8 @@ public enum VmFlags : ulong
     DontDump = 0x4000000,
     /// <summary>Mapped since soft-dirty bits were cleared: all its pages count as written.</summary>
     SoftDirty = 0x8000000,
+    /// <summary>Pages that a driver put there, beside or instead of a file's.</summary>
+    MixedMap = 0x10000000,
     HugePage = 0x20000000,
     NoHugePage = 0x40000000,
     Mergeable = 0x80000000,

@@ -165,7 +165,7 @@ public static unsafe class Hmm
                 if (!PageTables.IsMapped(value))
                 {
                     bool isSwap = SwapEntry.TryDecode(value, out SwapEntry swap) && swap.Kind != SwapKind.Marker;
-                    if (isSwap && swap.IsDevicePrivate && range.DevicePrivateOwner is { } owner && owner == _mm.System.DevicePages?.OwnerOf(swap.Frame))
+                    if (isSwap && swap.IsDevicePrivate && range.DevicePrivateOwner is { } owner && owner == _mm.Pages.Devices.Find(swap.Frame)?.Owner)
                     {
                         pfn = swap.Offset | (ulong)(HmmPfn.Valid | (swap.IsWritable ? HmmPfn.Write : HmmPfn.None));
                         continue;
@@ -255,11 +255,4 @@ public static unsafe class Hmm
             return _mm.FaultIn(task, vma, address, FaultFlags.Remote) == FaultOutcome.Done ? -Errno.EBUSY : -Errno.EFAULT;
         }
     }
-}
-
-/// <summary>Who knows the pages that are in devices' own memory.</summary>
-public interface IDevicePages
-{
-    /// <summary>The owner of the device that a page is private to, as <see cref="HmmRange.DevicePrivateOwner"/> names it.</summary>
-    object? OwnerOf(Pfn frame);
 }

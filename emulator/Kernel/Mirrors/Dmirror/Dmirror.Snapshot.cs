@@ -58,7 +58,11 @@ internal sealed partial class Dmirror
         if (!HmmRange.IsValid(entry))
             return DmirrorProt.None;
         Pfn frame = HmmRange.FrameOf(entry);
-        DmirrorProt prot = frame == device.Machine.Pages.Zero ? DmirrorProt.Zero : DmirrorProt.None;
+        PageAllocator pages = device.Machine.Pages;
+        DmirrorProt prot =
+            pages.IsDevice(frame) ? (device.Owns(frame) ? DmirrorProt.DevicePrivateLocal : DmirrorProt.DevicePrivateRemote)
+            : frame == pages.Zero ? DmirrorProt.Zero
+            : DmirrorProt.None;
         prot |= HmmRange.IsWritable(entry) ? DmirrorProt.Write : DmirrorProt.Read;
         return prot | HmmRange.OrderOf(entry) switch
         {

@@ -38,13 +38,19 @@ internal sealed partial class Dmirror(DmirrorDevice device, Mm mm) : MmuInterval
         else if (!_mutex.TryLock(task))
             return false;
         SetSequence(sequence);
-        _table.Erase(range.Start >> Pfn.Shift, (range.End - 1) >> Pfn.Shift);
+        // Pages that this device itself moves: it sees to them one by one, and keeps what stays.
+        if (range.Event != MmuNotifyEvent.Migrate || range.Owner != device)
+            _table.Erase(range.Start >> Pfn.Shift, (range.End - 1) >> Pfn.Shift);
         _mutex.Unlock();
         return true;
     }
 
     /// <summary>The last user of the file is gone.</summary>
-    public void Close() => Remove(device.Machine.CurrentTask);
+    public void Close()
+    {
+        device.Remove(this);
+        Remove(device.Machine.CurrentTask);
+    }
 
     /// <summary>HMM_DMIRROR_READ: the device reads the program's memory (dmirror_read).</summary>
     public long Read(Task task, ref DmirrorCommand command)
@@ -162,9 +168,15 @@ internal sealed partial class Dmirror(DmirrorDevice device, Mm mm) : MmuInterval
             // A page in the device's memory that lost write permission is not brought back for it, but reported as it is.
             if (write && !HmmRange.IsWritable(entry))
                 return -Errno.EFAULT;
-            Pfn frame = HmmRange.FrameOf(entry);
-            _table.Store(address >> Pfn.Shift, frame, HmmRange.IsWritable(entry) ? MirrorTag.Write : MirrorTag.Read);
+            Store(address, entry);
         }
         return 0;
+    }
+
+    /// <summary>Enters an answer of hmm_range_fault; of a page in the device's memory, where its data really are.</summary>
+    private void Store(ulong address, ulong entry)
+    {
+        Pfn frame = HmmRange.FrameOf(entry);
+        _table.Store(address >> Pfn.Shift, device.Owns(frame) ? device.BackingOf(frame) : frame, HmmRange.IsWritable(entry) ? MirrorTag.Write : MirrorTag.Read);
     }
 }

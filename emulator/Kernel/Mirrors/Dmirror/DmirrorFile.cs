@@ -10,17 +10,23 @@ internal sealed class DmirrorFile : OpenFile
     /// <summary>The first of the numbers that the kernel gives to drivers without one of their own.</summary>
     public const uint Major = 254;
 
+    private readonly DmirrorDevice _device;
     private readonly Dmirror _mirror;
 
-    private DmirrorFile(Dmirror mirror, int flags)
-        : base(flags) => _mirror = mirror;
+    private DmirrorFile(DmirrorDevice device, Dmirror mirror, int flags)
+        : base(flags)
+    {
+        _device = device;
+        _mirror = mirror;
+        device.Add(mirror);
+    }
 
     /// <summary>dmirror_fops_open.</summary>
     public static long Open(Task task, Files.Path path, DmirrorDevice device, int flags, out OpenFile? file)
     {
         var mirror = new Dmirror(device, task.Mm);
         int error = mirror.Insert(task, task.Mm, 0, ulong.MaxValue & ~0xFFFUL);
-        file = error == 0 ? new DmirrorFile(mirror, flags) { Path = path } : null;
+        file = error == 0 ? new DmirrorFile(device, mirror, flags) { Path = path } : null;
         return error;
     }
 
@@ -39,6 +45,11 @@ internal sealed class DmirrorFile : OpenFile
         {
             DmirrorIoctl.Read => _mirror.Read(task, ref cmd),
             DmirrorIoctl.Write => _mirror.Write(task, ref cmd),
+            DmirrorIoctl.MigrateToDev => _mirror.MigrateToDevice(task, ref cmd),
+            DmirrorIoctl.MigrateToSys => _mirror.MigrateToSystem(task, ref cmd),
+            DmirrorIoctl.Exclusive => _mirror.MakeExclusive(task, ref cmd),
+            DmirrorIoctl.CheckExclusive => _mirror.CheckExclusive(task, cmd),
+            DmirrorIoctl.Release => _device.ReleaseMemory(task),
             DmirrorIoctl.Snapshot => _mirror.Snapshot(task, ref cmd),
             _ => -Errno.EINVAL,
         };

@@ -158,7 +158,14 @@ internal sealed partial class Migration(MemorySystem system)
     private void CopyAnon(Pfn old, Pfn replacement)
     {
         Copy(Pages, old, replacement);
+        MoveIdentity(old, replacement);
+    }
+
+    /// <summary>All that makes a frame another anonymous page's, but for its data (folio_migrate_flags).</summary>
+    private void MoveIdentity(Pfn old, Pfn replacement)
+    {
         ref Page page = ref Pages[replacement];
+        PageAllocator.SetFlags(ref page, Pages[old].Flags & Inherited);
         page.Index = Pages[old].Index;
         Volatile.Write(ref page.Owner, Pages[old].Owner);
     }

@@ -8,14 +8,18 @@ namespace Emulator.Kernel.Memory;
 /// <summary>What reverse-map walks do with one entry (the *_one functions of mm/rmap.c and mm/migrate.c).</summary>
 public sealed unsafe partial class Mm
 {
-    /// <summary>The level-0 entry of an address if it maps the frame (page_vma_mapped_walk); null otherwise. Under the page-table lock.</summary>
+    /// <summary>
+    /// The level-0 entry of an address if it maps the frame, or says that it is the device's that the frame belongs to (page_vma_mapped_walk);
+    /// null otherwise. Under the page-table lock.
+    /// </summary>
     private ulong* EntryMapping(ulong address, Pfn frame)
     {
         ulong* entry = Tables.Find(address);
         if (entry is null)
             return null;
         ulong value = Volatile.Read(ref *entry);
-        return PageTables.IsMapped(value) && PageTables.FrameOf(value) == frame ? entry : null;
+        bool found = SwapEntry.TryDecode(value, out SwapEntry swap) ? swap.IsDevicePrivate && swap.Frame == frame : PageTables.IsMapped(value) && PageTables.FrameOf(value) == frame;
+        return found ? entry : null;
     }
 
     /// <summary>Empties an entry and sees to its flush: now, or with the task's batch (should_defer_flush). Returns what it was.</summary>
@@ -166,22 +170,7 @@ public sealed unsafe partial class Mm
             if (entry is not null)
             {
                 ulong old = ClearForUnmap(task, entry, address, flags);
-                ref Page page = ref Pages[frame];
-                bool exclusive = page.IsAnonExclusive, dirty = (old & (ulong)Pte.Dirty) != 0;
-                if (dirty)
-                    PageAllocator.SetFlags(ref page, PageFlags.Dirty);
-                unmapped = TryShareForUnmap(frame);
-                if (unmapped)
-                {
-                    SwapKind kind = (old & (ulong)Pte.Writable) != 0 ? SwapKind.MigrationWrite : SwapKind.MigrationRead;
-                    bool young = (old & (ulong)Pte.Accessed) != 0;
-                    PageTables.Set(entry, new SwapEntry(kind, frame.Value, exclusive, young, dirty).Encode());
-                    RemoveMapping(frame, counted: false);
-                }
-                else
-                {
-                    PageTables.Set(entry, old);
-                }
+                unmapped = TrySetMigration(entry, old, frame);
             }
         }
         InvalidateRangeEnd(task, range);
@@ -208,7 +197,7 @@ public sealed unsafe partial class Mm
             Interlocked.Increment(ref page.MapCount);
             if (page.IsAnon && (swap.Exclusive || swap.IsWritable))
                 PageAllocator.SetFlags(ref page, PageFlags.AnonExclusive);
-            Volatile.Write(ref *entry, replacement.Address | (ulong)bits);
+            Volatile.Write(ref *entry, Pages.IsDevice(replacement) ? DevicePrivate(replacement, swap.IsWritable) : replacement.Address | (ulong)bits);
         }
     }
 }

@@ -46,6 +46,34 @@ internal sealed partial class Rmap
         return !state.Failed && Volatile.Read(ref Pages[frame].MapCount) == 0;
     }
 
+    private struct Exclusion
+    {
+        public Task? Task;
+        public Pfn Frame;
+        public Mm Mm;
+        public ulong Address;
+        public object? Owner;
+        public bool Valid;
+    }
+
+    /// <summary>
+    /// Replaces every entry of an anonymous page by one that gives it to a device alone (folio_make_device_exclusive). The caller has the page
+    /// locked and a reference.
+    /// </summary>
+    /// <returns>Whether the page was still mapped at the address, writable.</returns>
+    public bool MakeDeviceExclusive(Task? task, Pfn frame, Mm mm, ulong address, object? owner)
+    {
+        if (!Pages[frame].IsAnon)
+            return false;
+        var state = new Exclusion { Task = task, Frame = frame, Mm = mm, Address = address, Owner = owner };
+        Walk(task, frame, ref state, static (Vma vma, ulong at, ref Exclusion s) =>
+        {
+            s.Valid |= vma.Mm.MakeExclusiveOne(s.Task, at, s.Frame, s.Owner) && vma.Mm == s.Mm && at == s.Address;
+            return true;
+        });
+        return state.Valid;
+    }
+
     private struct Restoring
     {
         public Task? Task;

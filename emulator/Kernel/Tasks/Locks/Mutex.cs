@@ -46,7 +46,7 @@ public sealed class Mutex(LockClass lockClass)
         _queue.Wake();
     }
 
-    public Scope Enter(Task task, int subclass = 0, [CallerMemberName] string where = "")
+    public Scope Enter(Task? task, int subclass = 0, [CallerMemberName] string where = "")
     {
         Lock(task, subclass, where);
         return new Scope(this);
