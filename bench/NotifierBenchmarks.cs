@@ -111,7 +111,8 @@ public class IntervalTreeBenchmarks : IDisposable
     }
 }
 
-/// <summary>hmm_range_fault over pages that are there: the cost of a page does not depend on how many are asked for.</summary>
+/// <summary>hmm_range_fault over pages that are there: the cost of a page does not depend on how many are asked for, and nothing is allocated for it.</summary>
+[MemoryDiagnoser]
 public class HmmBenchmarks : IDisposable
 {
     private const int Most = 1 << 14;

@@ -1,0 +1,66 @@
+using System.Runtime.InteropServices;
+using Emulator.Hardware.Memory;
+using Emulator.Kernel;
+using Emulator.Kernel.Memory;
+using static Emulator.Kernel.Memory.MmanAbi;
+
+namespace Emulator.Tests.Mm;
+
+/// <summary>What memory costs the host, in counts that do not depend on its speed.</summary>
+public sealed unsafe class CostTests
+{
+    private const ulong At = 0x1_0000_0000;
+
+    [Test]
+    public void A_page_has_at_most_32_bytes_of_metadata() => Assert.That(sizeof(Page), Is.LessThanOrEqualTo(32));
+
+    [Test]
+    public void Frames_that_nobody_has_touched_have_no_memory_of_the_hosts()
+    {
+        const int Pages = 4096;
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 1 << 30 });
+        machine.Run(task =>
+        {
+            Map(task.Mm, Pages << 12, MAP_POPULATE);
+            int present = 0, touched = 0;
+            for (int i = 0; i < Pages; i++)
+            {
+                Assert.That(task.Mm.TryWalk(At + ((ulong)i << 12), write: false, out Pfn frame), Is.True);
+                present += IsPresent(machine.Memory.Pointer(frame)) ? 1 : 0;
+                // Each sixteenth page; reading does not count.
+                if (i % 16 == 0)
+                {
+                    *machine.Memory.Pointer(frame) = 1;
+                    touched += IsPresent(machine.Memory.Pointer(frame)) ? 1 : 0;
+                }
+            }
+            Assert.That(present, Is.Zero, "populated");
+            Assert.That(touched, Is.EqualTo(Pages / 16), "touched");
+        });
+    }
+
+    [Test]
+    public void A_mapping_of_300_GiB_takes_no_frame()
+    {
+        using var machine = new Machine(new MachineOptions());
+        machine.Run(task =>
+        {
+            long frames = machine.Pages.UsedFrames;
+            Map(task.Mm, 300UL << 30, MAP_NORESERVE);
+            Assert.That(machine.Pages.UsedFrames, Is.EqualTo(frames));
+        });
+    }
+
+    private static void Map(Kernel.Memory.Mm mm, ulong bytes, int flags) => Assert.That(
+        mm.Mmap(null, At, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, null, 0), Is.EqualTo((long)At));
+
+    /// <summary>Whether the host has given a page of its own to an address (bit 63 of its pagemap entry).</summary>
+    private static bool IsPresent(byte* address)
+    {
+        using FileStream pagemap = File.OpenRead("/proc/self/pagemap");
+        pagemap.Seek((long)address / Environment.SystemPageSize * sizeof(ulong), SeekOrigin.Begin);
+        ulong entry = 0;
+        pagemap.ReadExactly(MemoryMarshal.AsBytes(new Span<ulong>(ref entry)));
+        return entry >> 63 != 0;
+    }
+}
