@@ -277,6 +277,19 @@ public sealed unsafe class HmmTests
         Assert.That(Ask(task, at + (2 << 20), 512, WantRead).Pfns.Select(HmmRange.OrderOf), Is.All.EqualTo(9), "a hole is filled by a huge page");
     });
 
+    [Test]
+    public void A_page_in_the_swap_area_is_fetched_when_it_is_asked_for() => Run(static task =>
+    {
+        ulong at = Map(task, 2);
+        task.TryWrite(at, 1234);
+        Assert.That(task.Mm.Madvise(task, at, 0x2000, MADV_PAGEOUT), Is.Zero);
+        Assert.That(SwapEntry.TryDecode(*EntryOf(task, at), out SwapEntry swap) && swap.Kind == SwapKind.Swap, Is.True);
+        Assert.That(Ask(task, at, 1).Flags[0], Is.EqualTo(HmmPfn.None));
+        (int error, HmmPfn[] flags, ulong[] pfns) = Ask(task, at, 1, WantWrite);
+        Assert.That((error, flags[0]), Is.EqualTo((0, Write)));
+        Assert.That(BitConverter.ToInt32(task.Machine.Memory.BytesOf(HmmRange.FrameOf(pfns[0]))), Is.EqualTo(1234));
+    }, new MachineOptions { SwapBytes = 1 << 20, LockDep = true });
+
     private static readonly MachineOptions WithPool = new() { HugePages = 8, LockDep = true };
 
     [Test]

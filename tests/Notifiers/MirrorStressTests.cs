@@ -105,7 +105,7 @@ public sealed class MirrorStressTests
     [TestCaseSource(nameof(Machines))]
     public void A_shadow_and_a_walker_never_use_a_page_that_the_tables_do_not_map(MachineOptions options)
     {
-        using var machine = new Machine(options with { MemoryBytes = 64 << 20, Timeout = TimeSpan.FromSeconds(120) });
+        using var machine = new Machine(options with { MemoryBytes = 64 << 20, SwapBytes = 4 << 20, Timeout = TimeSpan.FromSeconds(120) });
         machine.Run(task =>
         {
             Kernel.Memory.Mm mm = task.Mm;
@@ -160,7 +160,7 @@ public sealed class MirrorStressTests
         {
             int first = random.Next(Pages), count = 1 + random.Next(Pages - first);
             ulong at = Base + ((ulong)first << 12), length = (ulong)count << 12;
-            switch (random.Next(7))
+            switch (random.Next(9))
             {
                 case 0:
                     task.Mm.Munmap(task, at, length);
@@ -176,6 +176,12 @@ public sealed class MirrorStressTests
                     break;
                 case 4:
                     task.Mm.Fork(task)?.Put(task);
+                    break;
+                case 5:
+                    task.Mm.Madvise(task, at, length, MADV_PAGEOUT);
+                    break;
+                case 6:
+                    task.Mm.Madvise(task, at, length, MADV_FREE);
                     break;
                 default:
                     for (int page = 0; page < count; page++)

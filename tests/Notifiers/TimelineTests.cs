@@ -241,6 +241,39 @@ public sealed class TimelineTests
         task.Mm.Munmap(task, at, 2 << 20);
     }, new MachineOptions { HugePages = 4 });
 
+    [Test]
+    public void Paging_out_clears_and_flushes_between_start_and_end() => Run(static (task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 1);
+        recorder.Watch(at);
+        Assert.That(task.Mm.Madvise(task, at, 0x1000, MADV_PAGEOUT), Is.Zero);
+        string[] events = recorder.Take();
+        Assert.That(events[0], Is.EqualTo("start Clear 0-1: mapped"));
+        Assert.That(events[1], Does.StartWith("flush ").And.EndsWith(": empty"));
+        Assert.That(events[2], Is.EqualTo("end Clear 0-1: empty"));
+        Assert.That(task.TryRead(at, out byte seen) ? seen : -1, Is.EqualTo(1));
+        Assert.That(recorder.Take(), Is.Empty, "coming back from the swap area fills an empty entry");
+    }, new MachineOptions { SwapBytes = 1 << 20 });
+
+    [Test]
+    public void The_OOM_reaper_announces_what_must_not_block_and_leaves_what_is_refused() => Run(static (task, recorder) =>
+    {
+        ulong at = Map(task, recorder, 2);
+        Kernel.Memory.Mm victim = task.Mm.Fork(task)!;
+        var watched = new Recorder(task, victim) { Base = at };
+        var refusing = new Probe { Start = static (_, range) => range.Blockable ? 0 : -Errno.EAGAIN };
+        refusing.Register(task, victim);
+        Assert.That(victim.ReapByOom(task), Is.False);
+        Assert.That(victim.TryWalk(at, write: false, out _), Is.True, "a mirror would have had to wait");
+        Assert.That(watched.Take(), Is.EqualTo((string[])["start Unmap 0-2 nonblock", "end Unmap 0-2"]), "told at once that it is over");
+        refusing.Unregister(task);
+        watched.Watch(at);
+        Assert.That(victim.ReapByOom(task), Is.True);
+        Assert.That(watched.Take(), Is.EqualTo((string[])["start Unmap 0-2 nonblock: mapped", "end Unmap 0-2: empty", "flush 0-2: empty"]));
+        watched.Stop(task);
+        victim.Put(task);
+    });
+
     private static readonly MachineOptions Old = new() { Profile = KernelProfile.V6_1 };
 
     [Test]
