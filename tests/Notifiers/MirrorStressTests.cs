@@ -130,6 +130,14 @@ public sealed class MirrorStressTests
             foreach (KernelThread thread in (KernelThread[])[.. changers, device])
                 thread.Join(task);
             mirror.Update(task, mm, HmmPfn.None);
+            for (int i = 0; i < Pages; i++)
+            {
+                ulong page = Base + ((ulong)i << 12);
+                bool mapped = mm.TryWalk(page, write: false, out Pfn frame);
+                Assert.That(walker.TryRead(mm, page, out byte seen), Is.EqualTo(mapped), $"page {i}");
+                if (mapped)
+                    Assert.That(seen, Is.EqualTo(machine.Memory.BytesOf(frame)[0]), $"page {i}");
+            }
             mirror.Remove(task);
             walker.Unregister(task);
         });
@@ -160,7 +168,7 @@ public sealed class MirrorStressTests
         {
             int first = random.Next(Pages), count = 1 + random.Next(Pages - first);
             ulong at = Base + ((ulong)first << 12), length = (ulong)count << 12;
-            switch (random.Next(9))
+            switch (random.Next(10))
             {
                 case 0:
                     task.Mm.Munmap(task, at, length);
@@ -181,6 +189,9 @@ public sealed class MirrorStressTests
                     task.Mm.Madvise(task, at, length, MADV_PAGEOUT);
                     break;
                 case 6:
+                    task.Machine.MemorySystem.Migration.Compact(task);
+                    break;
+                case 7:
                     task.Mm.Madvise(task, at, length, MADV_FREE);
                     break;
                 default:
