@@ -99,7 +99,7 @@ internal static class SysFs
 
     /// <summary>A file whose text is made when it is read, and that can be written if <paramref name="store"/> is given.</summary>
     private static void Setting(TmpFs fs, Dentry directory, string name, Func<string> text, Func<string, long>? store) =>
-        fs.AddEntry(directory, name, new ProcText(fs, store is null ? 0x124u : 0x1A4u, 0, 0, _ => text()) { Store = store is null ? null : (_, written) => store(written) });
+        fs.AddEntry(directory, name, new ProcText(fs, store is null ? 0x124u : 0x1B6u, 0, 0, _ => text()) { Store = store is null ? null : (_, written) => store(written) });
 
     private static void Text(TmpFs fs, Dentry directory, string name, string text) =>
         fs.AddEntry(directory, name, new ProcText(fs, 0x124, 0, 0, _ => text));

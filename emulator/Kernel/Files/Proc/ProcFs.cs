@@ -47,7 +47,7 @@ internal sealed class ProcFs : Filesystem
 
     /// <summary>A setting that is one number from 0 to a maximum (proc_doulongvec_minmax).</summary>
     private ProcEntry Number(string name, Func<long> get, Action<long> set, long maximum = long.MaxValue) => new(name, S_IFREG, () =>
-        new ProcText(this, 0x1A4, 0, 0, _ => get().ToString(CultureInfo.InvariantCulture) + "\n") { Store = (_, text) => StoreNumber(text, set, maximum) });
+        new ProcText(this, 0x1B6, 0, 0, _ => get().ToString(CultureInfo.InvariantCulture) + "\n") { Store = (_, text) => StoreNumber(text, set, maximum) });
 
     /// <summary>Reads a number from what a program writes into a setting; 0 or -EINVAL.</summary>
     internal static long StoreNumber(string text, Action<long> set, long maximum)
