@@ -23,27 +23,6 @@ public sealed unsafe partial class Mm
         Map(frame);
     }
 
-    /// <summary>
-    /// Maps a page that comes back from the swap area, and that others may have or get from there too (folio_add_anon_rmap_pte). The VMA has
-    /// an <see cref="AnonVma"/> (<see cref="PrepareAnonVma"/>). Under the page-table lock, and the page's.
-    /// </summary>
-    /// <param name="exclusive">No other entry maps it or names its slot.</param>
-    private void MapAnon(Pfn frame, Vma vma, ulong address, bool exclusive)
-    {
-        ref Page page = ref Pages[frame];
-        if (exclusive)
-        {
-            SetAnonOwner(frame, vma, address);
-        }
-        else if (Volatile.Read(ref page.MapCount) == 0)
-        {
-            // Relatives may map it as well: only the root leads to all of them (__folio_set_anon).
-            page.Index = vma.IndexOf(address);
-            Volatile.Write(ref page.Owner, vma.AnonVma!.Root.Number);
-        }
-        Map(frame);
-    }
-
     /// <summary>Makes the VMA the place where mappings of an exclusive page are looked for (folio_move_anon_rmap).</summary>
     private void SetAnonOwner(Pfn frame, Vma vma, ulong address)
     {
