@@ -7,7 +7,7 @@ using static Emulator.Kernel.Memory.MmanAbi;
 
 namespace Emulator.Tests.Mm;
 
-public sealed class PageCacheTests
+public sealed unsafe class PageCacheTests
 {
     [Test]
     public void A_shmem_file_reads_back_what_an_array_would()
@@ -121,6 +121,14 @@ public sealed class PageCacheTests
             mm.WriteMemory(null, at + 4096, [7]);
             Assert.That(mm.Msync(null, at, 8192, MS_SYNC), Is.Zero);
             Assert.That(ReadByte(path, 4096), Is.EqualTo(7));
+            Assert.That(cache.TryGetPage(1, create: false, out Pfn frame));
+            stand.Pages.Put(frame);
+            Assert.That(stand.Pages[frame].Flags & PageFlags.Dirty, Is.EqualTo(PageFlags.None), "written pages are clean");
+            Assert.That(stand.Access(mm, at + 4096, write: true, out byte* host), Is.EqualTo(FaultOutcome.Done));
+            Assert.That(stand.Pages[frame].Flags & PageFlags.Dirty, Is.EqualTo(PageFlags.Dirty), "the next store is noticed");
+            *host = 9;
+            Assert.That(mm.Msync(null, at, 8192, MS_SYNC), Is.Zero);
+            Assert.That(ReadByte(path, 4096), Is.EqualTo(9));
             mm.WriteMemory(null, at + 4097, [8]);
             Assert.That(mm.Munmap(null, at, 8192), Is.Zero);
             Assert.That(ReadByte(path, 4097), Is.EqualTo(8));

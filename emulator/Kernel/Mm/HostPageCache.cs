@@ -117,6 +117,25 @@ public sealed class HostPageCache : PageCache
         return result;
     }
 
+    public override long Sync(Task? task, ulong first, ulong last)
+    {
+        long result = 0;
+        ForEachPage(first, last, (index, frame) => result = SyncPage(task, index, frame) ? result : -Errno.EIO);
+        return result;
+    }
+
+    /// <summary>clear_page_dirty_for_io and the write: whoever stores during the write makes the page dirty again.</summary>
+    private bool SyncPage(Task? task, ulong index, Hardware.Memory.Pfn frame)
+    {
+        if ((Pages[frame].Flags & PageFlags.Dirty) == 0)
+            return true;
+        Pages.Locks.Lock(task, frame);
+        Rmap.PageMkClean(task, new Rmap.Place(null, this, index), frame);
+        bool written = Clean(index, frame);
+        Pages.Locks.Unlock(frame);
+        return written;
+    }
+
     private bool WriteBackPage(ulong index, Hardware.Memory.Pfn frame)
     {
         ref Page page = ref Pages[frame];

@@ -291,7 +291,7 @@ public sealed unsafe partial class Mm
                 cache?.PutUser();
                 return -Errno.EBUSY;
             }
-            long error = cache?.WriteBack(first, last) ?? 0;
+            long error = cache?.Sync(task, first, last) ?? 0;
             cache?.PutUser();
             if (error < 0)
                 return error;

@@ -498,6 +498,9 @@ public abstract unsafe partial class PageCache
     /// <summary>Writes dirty pages of [first, last] back to where they come from; 0 or a negative errno.</summary>
     public virtual long WriteBack(ulong first, ulong last) => 0;
 
+    /// <summary>As <see cref="WriteBack"/>, for msync and fsync: mappings lose write permission, so that stores from now on are noticed.</summary>
+    public virtual long Sync(Task? task, ulong first, ulong last) => 0;
+
     /// <summary>Counts one more user: the maker is the first, and each mapping is one.</summary>
     internal void GetUser() => Interlocked.Increment(ref _users);
 

@@ -63,7 +63,7 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
 
     public override long Sync(Task task)
     {
-        inode.Cache?.WriteBack(0, ulong.MaxValue >> 12);
+        inode.Cache?.Sync(task, 0, ulong.MaxValue >> 12);
         return HostCalls.Sync(fd);
     }
 

@@ -52,8 +52,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
     /// <returns>Frames freed.</returns>
     public int Shrink()
     {
-        if (Count == 0)
-            return 0;
+        // Also when none is left: an entry that was put back owes its flush all the same.
         task?.TlbBatch.TryToUnmapFlush(task.Vcpu);
         int freed = 0;
         for (int i = 0; i < Count; i++)

@@ -60,23 +60,17 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>page_vma_mkclean_one.</summary>
-    internal bool MkCleanOne(Task? task, ulong address, Pfn frame)
+    internal void MkCleanOne(Task? task, ulong address, Pfn frame)
     {
-        bool cleaned = false;
         var range = new MmuNotifierRange(this, address, address + Pfn.Size, MmuNotifyEvent.ProtectionPage);
         InvalidateRangeStart(task, range);
         using (PageTableLock.Enter(task))
         {
             ulong* entry = EntryMapping(address, frame);
-            if (entry is not null && (*entry & (ulong)(Pte.Dirty | Pte.Writable)) != 0)
-            {
-                if (PageTables.Modify(entry, Pte.Dirty | Pte.Writable, Pte.None) == FlushOwed.Page)
-                    Shootdown.FlushPage(task?.Vcpu, this, address);
-                cleaned = true;
-            }
+            if (entry is not null && PageTables.Modify(entry, Pte.Dirty | Pte.Writable, Pte.None) == FlushOwed.Page)
+                Shootdown.FlushPage(task?.Vcpu, this, address);
         }
         InvalidateRangeEnd(task, range);
-        return cleaned;
     }
 
     /// <summary>try_to_unmap_one; false: the page must stay mapped here.</summary>

@@ -106,18 +106,17 @@ internal sealed partial class Rmap(MemorySystem system)
     }
 
     /// <summary>
-    /// Takes write permission and dirty bits from all shared mappings of a file's page, so that the next store is noticed (folio_mkclean).
+    /// Takes write permission and dirty bits from all shared mappings of a file's page, which is locked, so that the next store is noticed
+    /// (folio_mkclean).
     /// </summary>
-    /// <returns>How many entries had them.</returns>
-    public int PageMkClean(Task? task, Pfn frame)
+    public static void PageMkClean(Task? task, in Place place, Pfn frame)
     {
         var state = new Reference { Task = task, Frame = frame };
-        Walk(task, frame, ref state, static (Vma vma, ulong address, ref Reference s) =>
+        Walk(task, place, ref state, static (Vma vma, ulong address, ref Reference s) =>
         {
-            if (vma.IsShared && vma.Mm.MkCleanOne(s.Task, address, s.Frame))
-                s.Count++;
+            if (vma.IsShared)
+                vma.Mm.MkCleanOne(s.Task, address, s.Frame);
             return true;
         });
-        return state.Count;
     }
 }
