@@ -194,6 +194,62 @@ static void check_snapshots(void)
     passed("snapshots");
 }
 
+// Pages that the driver makes for a mapping of its own file.
+static void check_driver_pages(void)
+{
+    char *pages = (char *)mmap6(NULL, 6 * PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+    REQUIRE(is_address((long)pages));
+    CHECK_SNAPSHOT(fd, pages, 6, PROT_OF_READ, PROT_OF_READ, PROT_OF_READ, PROT_OF_READ, PROT_OF_READ, PROT_OF_READ);
+    CHECK_ACCESS(fd, DMIRROR_READ, pages, theirs, 6);
+    for (unsigned long i = 0; i < 6 * PAGE; i++)
+        REQUIRE(theirs[i] == 0 && pages[i] == 0);
+    CHECK_EQ(dmirror(fd, DMIRROR_WRITE, pages, theirs, 6), -EPERM);
+    CHECK_EQ(dmirror(fd, DMIRROR_MIGRATE_TO_DEV, pages, theirs, 6), -EINVAL);
+    CHECK_EQ(sys(munmap, pages, 6 * PAGE), 0);
+
+    char *shared = (char *)mmap6(NULL, 2 * PAGE, RW, MAP_SHARED, fd, 0), *again = (char *)mmap6(NULL, 2 * PAGE, RW, MAP_SHARED, fd, 0);
+    fill(theirs, 2 * PAGE, 3);
+    CHECK_ACCESS(fd, DMIRROR_WRITE, shared, theirs, 2);
+    CHECK_FILLED(shared, 2 * PAGE, 3);
+    CHECK_EQ(*(volatile int *)(again + 4), 0);
+    CHECK_EQ(sys(munmap, shared, 2 * PAGE) | sys(munmap, again, 2 * PAGE), 0);
+    passed("pages of the driver");
+}
+
+// Pages of 2 MiB, as the tables have them.
+static void check_huge_snapshots(void)
+{
+    char *huge = (char *)mmap6(NULL, 0x400000, RW, ANONYMOUS | MAP_HUGETLB, -1, 0);
+    if (is_address((long)huge)) {
+        fill(huge, 0x200000, 1);
+        CHECK_SNAPSHOT(fd, huge + 0x1ff000, 1, PROT_OF_WRITE | PROT_OF_PMD);
+        CHECK_EQ(sys(mprotect, huge, 0x400000, PROT_READ), 0);
+        CHECK_SNAPSHOT(fd, huge, 2, PROT_OF_READ | PROT_OF_PMD, PROT_OF_READ | PROT_OF_PMD);
+        CHECK_EQ(dmirror(fd, DMIRROR_MIGRATE_TO_DEV, huge, theirs, 1), -EINVAL);
+        CHECK_EQ(sys(mprotect, huge, 0x400000, RW), 0);
+        fill(theirs, 0x200000, 77);
+        CHECK_ALL(fd, DMIRROR_WRITE, huge, theirs, 512);
+        CHECK_FILLED(huge, 0x200000, 77);
+        CHECK_EQ(sys(munmap, huge, 0x400000), 0);
+    }
+    passed("pages of the pool");
+    fresh(ANONYMOUS);
+    CHECK_EQ(sys(madvise, mine, SIZE, MADV_HUGEPAGE), 0);
+    char *inside = (char *)(((uintptr_t)mine + 0x1fffff) & ~0x1ffffful);
+    CHECK_EQ(sys(madvise, inside, 0x200000, MADV_DONTNEED), 0);
+    fill(inside, 0x200000, 6);
+    unsigned char byte;
+    CHECK_EQ(dmirror(fd, DMIRROR_SNAPSHOT, inside + PAGE, &byte, 1), 0);
+    CHECK(byte == PROT_OF_WRITE || byte == (PROT_OF_WRITE | PROT_OF_PMD));
+    // A transparent one is taken apart on its way to the device.
+    CHECK_ALL(fd, DMIRROR_MIGRATE_TO_DEV, inside, theirs, 512);
+    CHECK_FILLED(theirs, 0x200000, 6);
+    CHECK_SNAPSHOT(fd, inside + PAGE, 1, PROT_OF_LOCAL | PROT_OF_WRITE);
+    CHECK_FILLED(inside, 0x200000, 6);
+    CHECK_SNAPSHOT(fd, inside + PAGE, 1, PROT_OF_WRITE);
+    passed("transparent pages");
+}
+
 // One thread unmaps half of what the device reads: all of it is read, right, or none.
 static uint32_t go;
 
@@ -238,6 +294,8 @@ int main(int argc, char **argv, char **envp)
     check_inheritance();
     check_files();
     check_snapshots();
+    check_driver_pages();
+    check_huge_snapshots();
     check_teardown();
     return report();
 }

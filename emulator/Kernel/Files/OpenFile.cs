@@ -46,6 +46,9 @@ public abstract class OpenFile
     /// <summary>The pages that mmap maps, or null where mapping is refused with ENODEV.</summary>
     public virtual PageCache? Mapping => null;
 
+    /// <summary>Pages that a driver makes for one new mapping of its file, and maps at once; null: what is mapped is <see cref="Mapping"/>.</summary>
+    internal virtual PageCache? CreateMapping(PageAllocator pages, ulong bytes) => null;
+
     /// <summary>The locks of flock and fcntl belong to the inode; anonymous files have none.</summary>
     internal FileLocks? Locks => Inode?.Locks;
 

@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
@@ -77,13 +78,18 @@ public sealed partial class Mm
         if ((vmFlags & VmFlags.Locked) != 0 && !MayLock(task, length >> 12))
             return -Errno.EAGAIN;
 
-        PageCache? cache = null;
+        PageCache? cache = null, made = null;
         if (file is not null)
         {
-            long error = CheckFile(file, flags, pageOffset, length, ref vmFlags);
+            cache = file.Mapping;
+            if (cache is null)
+                cache = made = file.CreateMapping(Pages, (pageOffset << 12) + length);
+            long error = CheckFile(file, cache, flags, pageOffset, length, ref vmFlags);
             if (error < 0)
+            {
+                made?.Free();
                 return error;
-            cache = file.Mapping!;
+            }
         }
         else
         {
@@ -120,11 +126,28 @@ public sealed partial class Mm
         long mapped = MapRegion(task, address, length, vmFlags, new Backing(file, cache, pageOffset, ownFile ? "/anon_hugepage (deleted)" : null));
         if (writesFile)
             cache!.CountWritableMapping(-1);
-        if (ownFile)
+        if (made is not null && mapped >= 0 && !InsertPages(task, address, length))
+        {
+            Unmap(task, address, address + length);
+            mapped = -Errno.ENOMEM;
+        }
+        if (ownFile || made is not null)
             cache!.Free();
         populate = mapped >= 0
             && ((vmFlags & VmFlags.Locked) != 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE);
         return mapped;
+    }
+
+    /// <summary>Maps a driver's pages in a new mapping as they are (vm_insert_page). False: memory is exhausted.</summary>
+    private bool InsertPages(Task? task, ulong start, ulong length)
+    {
+        Vma vma = Vmas.Find(start)!;
+        for (ulong at = start; at < start + length; at += Pfn.Size)
+        {
+            if (FaultIn(task, vma, at, FaultFlags.Read) != FaultOutcome.Done)
+                return false;
+        }
+        return true;
     }
 
     /// <summary>mmap_region: limits, then what was there goes, then the new VMA.</summary>
@@ -173,7 +196,7 @@ public sealed partial class Mm
     private static bool IsSharedAnonymous(VmFlags flags, in Backing backing) => (flags & VmFlags.Shared) != 0 && backing.Cache is null;
 
     /// <summary>The checks of a file mapping in do_mmap, with the flags they leave.</summary>
-    private static long CheckFile(OpenFile file, int flags, ulong pageOffset, ulong length, ref VmFlags vmFlags)
+    private static long CheckFile(OpenFile file, PageCache? cache, int flags, ulong pageOffset, ulong length, ref VmFlags vmFlags)
     {
         if (pageOffset > PageCache.MaxSize >> 12 || (length >> 12) > (PageCache.MaxSize >> 12) - pageOffset)
             return -Errno.EOVERFLOW;
@@ -201,7 +224,7 @@ public sealed partial class Mm
         }
         if (!readable)
             return -Errno.EACCES;
-        if (file.Mapping is not { } cache)
+        if (cache is null)
             return -Errno.ENODEV;
         if ((vmFlags & VmFlags.GrowsDown) != 0)
             return -Errno.EINVAL;

@@ -58,6 +58,8 @@ internal sealed class DmirrorFile : OpenFile
         return task.TryWrite(argument, cmd) ? 0 : -Errno.EFAULT;
     }
 
+    internal override PageCache CreateMapping(PageAllocator pages, ulong bytes) => new DriverPages(pages, bytes);
+
     /// <summary>dmirror_fops_release.</summary>
     protected override void Release() => _mirror.Close();
 }
