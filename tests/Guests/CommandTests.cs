@@ -120,6 +120,16 @@ public sealed class CommandTests
         }
     }
 
+    /// <summary>The runtime opens files of its own before we run, and they take the numbers that are free.</summary>
+    [TestCase("<&-", "cat"), TestCase(">&-", "echo", "lost"), TestCase("2>&-", "sh", "-c", "echo lost >&2; echo $?"), TestCase("<&- >&- 2>&-", "echo", "lost"), Platform("Linux")]
+    public void A_stream_that_is_closed_is_closed_for_the_guest(string redirection, params string[] applet)
+    {
+        string busybox = NativeHost.Find("busybox") ?? Ignore("no busybox here (Debian: apt-get install busybox-static)");
+        string shell = NativeHost.Find("sh") ?? Ignore("no shell here");
+        Outcome RunClosed(params string[] command) => NativeHost.Run(new(""), shell, ["-c", $"exec \"$@\" {redirection}", "sh", .. command]);
+        Assert.That(RunClosed([.. EmulatedHost.CommandLine(busybox), .. applet]), Is.EqualTo(RunClosed([busybox, .. applet])));
+    }
+
     private static string Ignore(string reason)
     {
         Assert.Ignore(reason);

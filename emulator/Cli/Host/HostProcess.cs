@@ -7,6 +7,7 @@ namespace Emulator.Cli.Host;
 internal static unsafe partial class HostProcess
 {
     private const int StandardError = 2;
+    private const int GetDescriptorFlags = 1, CloseOnExec = 1;
     private const int ResourceCore = 4;
     private const int TerminalStop = 20;
     /// <summary>No libc's struct is larger.</summary>
@@ -15,6 +16,8 @@ internal static unsafe partial class HostProcess
     /// <summary>Writes to standard error at once, without the console library's start-up cost.</summary>
     public static void WriteError(string text)
     {
+        if (Inherited(StandardError) < 0)
+            return;
         byte[] bytes = Encoding.UTF8.GetBytes(text);
         fixed (byte* start = bytes)
         {
@@ -57,6 +60,12 @@ internal static unsafe partial class HostProcess
         _ = Action(TerminalStop, old, null);
     }
 
+    /// <summary>
+    /// A standard stream as we were started with it; -1: it was closed. The runtime's own files and pipes take the place of closed streams
+    /// before we run, but what came through execve is never marked to be closed by it, and all of the runtime's is.
+    /// </summary>
+    public static int Inherited(int descriptor) => (Control(descriptor, GetDescriptorFlags, 0) & CloseOnExec) == 0 ? descriptor : -1;
+
     public static bool IsTerminal(int descriptor) => IsATty(descriptor) == 1;
 
     [StructLayout(LayoutKind.Sequential)]
@@ -67,6 +76,9 @@ internal static unsafe partial class HostProcess
 
     [LibraryImport("libc", EntryPoint = "write")]
     private static partial nint Write(int descriptor, byte* data, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "fcntl")]
+    private static partial int Control(int descriptor, int command, nint argument);
 
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Kill(int pid, int signal);
