@@ -13,8 +13,8 @@ internal sealed class PageReclaim(MemorySystem system)
     /// <summary>Frames taken together, and what an allocation that finds no memory wants at least (SWAP_CLUSTER_MAX).</summary>
     private const int Cluster = 32;
 
-    /// <summary>Times the hand goes round for one request; from the last one accessed pages are taken too.</summary>
-    private const int Rounds = 3;
+    /// <summary>Times the hand goes round for one request: the second time it takes what was not used since the first.</summary>
+    private const int Rounds = 2;
 
     /// <summary>What an OOM victim is given to exit before memory is looked for again, as Linux's schedule_timeout(1).</summary>
     private const long VictimNs = 4 * Clock.Millisecond;
@@ -37,14 +37,16 @@ internal sealed class PageReclaim(MemorySystem system)
     public void Balance(Task? task)
     {
         long free = Pages.FreeFrames;
-        if (free >= Marks.Low)
+        if (free >= Marks.Low && free >= Marks.Files)
             return;
-        // After a round without any gain there is none to expect until somebody has given memory back.
+        // After a round with little gain there is not much to expect until the number has changed.
         long hopeless = Volatile.Read(ref _hopelessAt);
-        if (hopeless >= 0 && free <= hopeless && hopeless - free < Marks.Min / 4 + Cluster)
+        if (hopeless >= 0 && Math.Abs(hopeless - free) < Marks.Min / 4 + Cluster)
             return;
-        int gained = Shrink(task, (int)Math.Min(Marks.High - free, 4 * Cluster), VmEvent.ScanKswapd, VmEvent.StealKswapd);
-        Volatile.Write(ref _hopelessAt, gained == 0 ? Pages.FreeFrames : -1);
+        bool filesOnly = free >= Marks.Low;
+        int target = (int)Math.Min(Math.Max(Cluster, (filesOnly ? Marks.Files : Marks.High) - free), 4 * Cluster);
+        int gained = Shrink(task, target, filesOnly, VmEvent.ScanKswapd, VmEvent.StealKswapd);
+        Volatile.Write(ref _hopelessAt, gained < Cluster ? Pages.FreeFrames : -1);
     }
 
     /// <summary>An allocation has failed: reclaims, and if nothing can be reclaimed lets the OOM killer make room.</summary>
@@ -52,7 +54,9 @@ internal sealed class PageReclaim(MemorySystem system)
     public bool MakeRoom(Task? task)
     {
         system.Events.Count(VmEvent.AllocationStall);
-        if (Shrink(task, Cluster, VmEvent.ScanDirect, VmEvent.StealDirect) > 0 || Pages.FreeFrames > Marks.Min / 4)
+        int gained = Shrink(task, Cluster, filesOnly: false, VmEvent.ScanDirect, VmEvent.StealDirect);
+        // Taking the same few pages again and again is no progress (should_reclaim_retry).
+        if (gained >= Cluster || Pages.FreeFrames > Marks.Min || (gained > 0 && Pages.FreeFrames + Reclaimable() > Marks.Min))
             return true;
         if (task is null || OomKiller is null || !OomKiller.Kill(task))
             return false;
@@ -76,23 +80,43 @@ internal sealed class PageReclaim(MemorySystem system)
         return freed + cluster.Shrink();
     }
 
-    private int Shrink(Task? task, int target, VmEvent scanned, VmEvent stolen)
+    /// <summary>Frames that reclaim could still free (zone_reclaimable_pages).</summary>
+    private long Reclaimable()
+    {
+        long files = 0, swappable = 0;
+        for (ulong i = 0, span = Pages.UsedSpan; i < span; i++)
+        {
+            PageFlags flags = Pages[Pages.UsedFrame(i)].Flags;
+            if ((flags & ShrinkList.Reclaimable) == 0 || (flags & ShrinkList.Unreclaimable) != 0)
+                continue;
+            if (Swaps(flags))
+                swappable++;
+            else
+                files++;
+        }
+        return files + Math.Min(swappable, system.Swap.FreeSlots);
+    }
+
+    /// <summary>Whether a page needs the swap area to go.</summary>
+    private static bool Swaps(PageFlags flags) =>
+        (flags & (PageFlags.Anon | PageFlags.SwapBacked)) != 0 && (flags & PageFlags.LazyFree) == 0;
+
+    private int Shrink(Task? task, int target, bool filesOnly, VmEvent scanned, VmEvent stolen)
     {
         int freed = 0;
         var cluster = new ShrinkList(system, task, Cluster);
         for (int round = 0; round < Rounds && freed < target; round++)
         {
-            bool last = round == Rounds - 1;
             system.HugePages.SplitDeferred(task, Cluster);
             ulong frames = Pages.UsedSpan;
             long looked = 0;
             for (ulong i = 0; i < frames && freed < target; i++)
             {
                 Pfn frame = Pages.UsedFrame(Interlocked.Increment(ref _hand));
-                if (!IsCandidate(frame, urgent: round > 0) || !Pages.TryGet(frame))
+                if (!IsCandidate(frame, filesOnly, urgent: round > 0) || !Pages.TryGet(frame))
                     continue;
                 looked++;
-                cluster.Add(frame, ignoreReferences: last);
+                cluster.Add(frame, ignoreReferences: false);
                 if (cluster.IsFull || cluster.Count >= target - freed)
                     freed += cluster.Shrink();
             }
@@ -104,14 +128,16 @@ internal sealed class PageReclaim(MemorySystem system)
     }
 
     /// <summary>A look without a reference: what passes is looked at again with one.</summary>
-    private bool IsCandidate(Pfn frame, bool urgent)
+    private bool IsCandidate(Pfn frame, bool filesOnly, bool urgent)
     {
-        PageFlags flags = Pages[frame].Flags;
+        ref Page page = ref Pages[frame];
+        PageFlags flags = page.Flags;
         if ((flags & ShrinkList.Reclaimable) == 0 || (flags & ShrinkList.Unreclaimable) != 0)
             return false;
-        bool swaps = (flags & (PageFlags.Anon | PageFlags.SwapBacked)) != 0 && (flags & PageFlags.LazyFree) == 0;
-        if (!swaps)
-            return true;
+        if (!Swaps(flags))
+            return !filesOnly || page.MapCount == 0;
+        if (filesOnly)
+            return false;
         if (system.Swap.FreeSlots <= 0 && (flags & PageFlags.SwapCache) == 0)
             return false;
         if (urgent)

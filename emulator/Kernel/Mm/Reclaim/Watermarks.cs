@@ -6,7 +6,8 @@ namespace Emulator.Kernel.Memory;
 /// <param name="Min">Direct reclaim.</param>
 /// <param name="Low">Reclaim ahead of need begins.</param>
 /// <param name="High">Reclaim ahead of need ends.</param>
-public readonly record struct Watermarks(long Min, long Low, long High)
+/// <param name="Files">Files' pages that nobody maps make room for those to come (<see cref="PageAllocator.ReserveFrames"/>).</param>
+public readonly record struct Watermarks(long Min, long Low, long High, long Files)
 {
     internal static Watermarks For(PageAllocator pages, VmSysctls sysctls)
     {
@@ -14,8 +15,6 @@ public readonly record struct Watermarks(long Min, long Low, long High)
         long kilobytes = sysctls.MinFreeKbytes != 0 ? sysctls.MinFreeKbytes : Math.Clamp((long)Math.Sqrt(frames * 4.0 * 16), 128, 262_144);
         long min = Math.Min(kilobytes >> 2, frames / 4);
         long step = Math.Max(min / 4, frames / 1000);
-        // What files may not take (PageAllocator.ReserveFrames) is kept free while there is anything to reclaim.
-        long low = Math.Max(min + step, pages.ReserveFrames + step);
-        return new Watermarks(min, low, low + step);
+        return new Watermarks(min, min + step, min + 2 * step, pages.ReserveFrames + step);
     }
 }
