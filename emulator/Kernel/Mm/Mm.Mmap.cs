@@ -110,7 +110,7 @@ public sealed partial class Mm
                     return -Errno.EINVAL;
             }
         }
-        if ((flags & MAP_NORESERVE) != 0)
+        if ((flags & MAP_NORESERVE) != 0 && _system.Sysctls.OvercommitMemory != Overcommit.Never)
             vmFlags |= VmFlags.NoReserve;
 
         // Sealing against writing and a new writable mapping exclude each other.
@@ -158,10 +158,12 @@ public sealed partial class Mm
             return -Errno.ENOMEM;
         if ((flags & VmFlags.HugeTlb) != 0)
             return MapHugeTlb(task, address, length, flags & ~VmFlags.LockedMask, backing);
-        // Overcommit by guess (mm/util.c:__vm_enough_memory): only what is plainly more than the machine has is refused.
-        bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write || IsSharedAnonymous(flags, backing);
-        if (accountable && length >> 12 > Pages.Memory.FrameCount)
+        // accountable_mapping; memory shared with children is checked, but counted when it is used.
+        bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write;
+        if ((accountable || IsSharedAnonymous(flags, backing)) && !_system.Overcommit.MayCommit(length >> 12, TotalPages))
             return -Errno.ENOMEM;
+        if (accountable)
+            flags |= VmFlags.Account;
         if (Vmas.FindIntersection(address, end) is not null)
         {
             long error = Unmap(task, address, end);

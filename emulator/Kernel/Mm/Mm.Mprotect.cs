@@ -92,6 +92,13 @@ public sealed unsafe partial class Mm
         ulong pages = (end - start) >> 12;
         if (IsData(flags) && !IsData(vma.Flags) && !MayExpand(task, flags, pages) && MayExpand(task, vma.Flags, pages))
             return -Errno.ENOMEM;
+        // Private memory that becomes writable is promised from now on (mprotect_fixup).
+        if ((flags & VmFlags.Write) != 0 && (vma.Flags & (VmFlags.Account | VmFlags.Write | VmFlags.HugeTlb | VmFlags.Shared | VmFlags.NoReserve)) == 0)
+        {
+            if (!_system.Overcommit.MayCommit(pages, TotalPages))
+                return -Errno.ENOMEM;
+            flags |= VmFlags.Account;
+        }
         long error = Isolate(task, ref vma, start, end);
         if (error < 0)
             return error;

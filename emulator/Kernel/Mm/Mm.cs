@@ -222,6 +222,8 @@ public sealed partial class Mm
             DataPages += delta;
         if ((flags & VmFlags.Locked) != 0)
             LockedPages += delta;
+        if ((flags & VmFlags.Account) != 0)
+            _system.Overcommit.Add((long)delta);
         PeakPages = Math.Max(PeakPages, TotalPages);
     }
 

@@ -23,6 +23,8 @@ public enum VmFlags : ulong
     DontCopy = 0x20000,
     DontExpand = 0x40000,
     LockOnFault = 0x80000,
+    /// <summary>Counted as promised memory (<see cref="Overcommit"/>).</summary>
+    Account = 0x100000,
     NoReserve = 0x200000,
     HugeTlb = 0x400000,
     WipeOnFork = 0x2000000,

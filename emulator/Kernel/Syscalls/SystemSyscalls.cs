@@ -58,12 +58,14 @@ internal static unsafe class SystemSyscalls
     /// <summary>struct sysinfo: 112 bytes, of which the loads, swap and high memory stay zero.</summary>
     private static long SysInfo(Task t, in SyscallArgs a)
     {
-        const int Uptime = 0, TotalRam = 4, FreeRam = 5, Processes = 10, Unit = 13, Words = 14;
+        const int Uptime = 0, TotalRam = 4, FreeRam = 5, TotalSwap = 8, FreeSwap = 9, Processes = 10, Unit = 13, Words = 14;
         Span<ulong> info = stackalloc ulong[Words];
         info.Clear();
         info[Uptime] = (ulong)(t.Machine.Clock.MonotonicNs / Clock.Second);
         info[TotalRam] = t.Machine.Options.MemoryBytes;
         info[FreeRam] = t.Machine.FreeMemoryBytes;
+        info[TotalSwap] = t.Machine.MemorySystem.Swap.TotalSlots << 12;
+        info[FreeSwap] = (ulong)t.Machine.MemorySystem.Swap.FreeSlots << 12;
         info[Processes] = (ulong)Math.Min(t.Machine.Processes.TaskCount, ushort.MaxValue);
         info[Unit] = 1;
         return t.CopyToUser(a.A0, System.Runtime.InteropServices.MemoryMarshal.AsBytes(info)) ? 0 : -Errno.EFAULT;

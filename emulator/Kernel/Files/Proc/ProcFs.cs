@@ -26,7 +26,7 @@ internal sealed class ProcFs : Filesystem
             Text("filesystems", static _ => "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\n\thostfs\n"),
             Text("cmdline", static _ => "\n"),
             Text("devices", static _ => "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"),
-            Text("swaps", static _ => "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+            Text("swaps", system.Swaps),
             Text("partitions", static _ => "major minor  #blocks  name\n\n"),
             Text("vmstat", system.VmStat),
             Directory("sys", Sys(machine)),
@@ -95,14 +95,13 @@ internal sealed class ProcFs : Filesystem
         [
             // Linux lets nobody but root write to it; here any guest may shake the memory it uses.
             new("compact_memory", S_IFREG, () => new ProcText(this, 0x92, 0, 0, static _ => "") { Store = Compact }),
-            Text("overcommit_memory", static _ => "1\n"),
-            Text("overcommit_ratio", static _ => "50\n"),
+            .. Memory.VmSysctls.All.Select(sysctl =>
+                Text(sysctl.Name, _ => sysctl.Get(machine.MemorySystem.Sysctls).ToString(CultureInfo.InvariantCulture) + "\n")),
             Text("max_map_count", static _ => Memory.Layout.MaxMapCount.ToString(CultureInfo.InvariantCulture) + "\n"),
             Text("mmap_min_addr", static _ => Memory.Layout.MinAddress.ToString(CultureInfo.InvariantCulture) + "\n"),
             Number("nr_hugepages", () => HugeTlb(machine).Total, count => HugeTlb(machine).Resize(count)),
             Number("nr_overcommit_hugepages", () => HugeTlb(machine).MaxSurplus, count => HugeTlb(machine).MaxSurplus = count),
             Number("memfd_noexec", () => machine.MemorySystem.MemfdNoExec, value => machine.MemorySystem.MemfdNoExec = (int)value, maximum: 2),
-            Text("swappiness", static _ => "60\n"),
         ]),
         Directory("fs",
         [

@@ -30,27 +30,29 @@ internal sealed class SystemFiles(Machine machine)
     public string MemInfo(Task task)
     {
         ulong total = machine.Memory.FrameCount * 4, free = machine.FreeMemoryBytes >> 10;
+        Memory.MemorySystem memory = machine.MemorySystem;
+        var census = Memory.MemoryCensus.Of(memory.Pages);
         Memory.HugeTlbPool pool = machine.MemorySystem.HugeTlb.Default;
         return string.Create(Invariant, $"""
             MemTotal:       {total,8} kB
             MemFree:        {free,8} kB
-            MemAvailable:   {free,8} kB
+            MemAvailable:   {free + (ulong)(census.Files - census.Shmem) * 4,8} kB
             Buffers:               0 kB
-            Cached:                0 kB
-            SwapCached:            0 kB
+            Cached:         {census.Files * 4,8} kB
+            SwapCached:     {memory.Swap.CachedPages * 4,8} kB
             Active:                0 kB
-            Inactive:              0 kB
-            SwapTotal:             0 kB
-            SwapFree:              0 kB
-            Dirty:                 0 kB
+            Inactive:       {(census.Files + census.Anonymous) * 4,8} kB
+            SwapTotal:      {memory.Swap.TotalSlots * 4,8} kB
+            SwapFree:       {memory.Swap.FreeSlots * 4,8} kB
+            Dirty:          {census.Dirty * 4,8} kB
             Writeback:             0 kB
-            AnonPages:      {total - free,8} kB
-            Mapped:                0 kB
-            Shmem:                 0 kB
+            AnonPages:      {census.Anonymous * 4,8} kB
+            Mapped:         {census.Mapped * 4,8} kB
+            Shmem:          {census.Shmem * 4,8} kB
             SReclaimable:          0 kB
             PageTables:     {machine.Pages.TableFrames * 4,8} kB
-            CommitLimit:    {total,8} kB
-            Committed_AS:   {total - free,8} kB
+            CommitLimit:    {memory.Overcommit.Limit * 4,8} kB
+            Committed_AS:   {Math.Max(0, memory.Overcommit.Committed) * 4,8} kB
             VmallocTotal:   34359738367 kB
             AnonHugePages:  {machine.MemorySystem.HugePages.Mapped * 2048,8} kB
             HugePages_Total:   {pool.Total,5}
@@ -111,5 +113,25 @@ internal sealed class SystemFiles(Machine machine)
 
     public string Version(Task task) => $"{Machine.SystemName} version {machine.Release} (emulator@emulator) {Machine.Version}\n";
 
-    public string VmStat(Task task) => string.Create(Invariant, $"nr_free_pages {machine.Pages.FreeFrames}\nnr_page_table_pages {machine.Pages.TableFrames}\n");
+    public string VmStat(Task task)
+    {
+        Memory.MemorySystem memory = machine.MemorySystem;
+        var census = Memory.MemoryCensus.Of(memory.Pages);
+        var text = new StringBuilder();
+        text.Append(Invariant, $"nr_free_pages {memory.Pages.FreeFrames}\nnr_anon_pages {census.Anonymous}\nnr_mapped {census.Mapped}\nnr_file_pages {census.Files}\n");
+        text.Append(Invariant, $"nr_dirty {census.Dirty}\nnr_shmem {census.Shmem}\nnr_anon_transparent_hugepages {memory.HugePages.Mapped}\n");
+        text.Append(Invariant, $"nr_page_table_pages {memory.Pages.TableFrames}\nnr_swapcached {memory.Swap.CachedPages}\n");
+        foreach (Memory.VmEventInfo info in Memory.VmEvents.All)
+            text.Append(Invariant, $"{info.Name} {memory.Events[info.Event]}\n");
+        return text.ToString();
+    }
+
+    public string Swaps(Task task)
+    {
+        Memory.SwapArea swap = machine.MemorySystem.Swap;
+        const string header = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        return swap.TotalSlots == 0
+            ? header
+            : header + string.Create(Invariant, $"/dev/memory                             partition\t{swap.TotalSlots * 4}\t\t{swap.UsedSlots * 4}\t\t-2\n");
+    }
 }

@@ -6,7 +6,8 @@ namespace Emulator.Kernel.Memory;
 /// </summary>
 internal sealed class Overcommit(PageAllocator pages, SwapArea swap, VmSysctls sysctls)
 {
-    private const long Always = 1, Never = 2;
+    /// <summary>Values of vm.overcommit_memory.</summary>
+    public const long Always = 1, Never = 2;
 
     private long _committed;
 

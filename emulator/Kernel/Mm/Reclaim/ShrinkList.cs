@@ -52,8 +52,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
     /// <returns>Frames freed.</returns>
     public int Shrink()
     {
-        // Also when none is left: an entry that was put back owes its flush all the same.
-        task?.TlbBatch.TryToUnmapFlush(task.Vcpu);
+        Flush();
         int freed = 0;
         for (int i = 0; i < Count; i++)
         {
@@ -105,8 +104,14 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
                 return false;
             PageAllocator.SetFlags(ref page, PageFlags.Dirty);
         }
-        return !mapped || system.Rmap.TryToUnmap(task, frame, TtuFlags.BatchFlush);
+        if (!mapped || system.Rmap.TryToUnmap(task, frame, TtuFlags.BatchFlush))
+            return true;
+        // Some entries may be gone; who frees the frame next knows nothing of their flush.
+        Flush();
+        return false;
     }
+
+    private void Flush() => task?.TlbBatch.TryToUnmapFlush(task.Vcpu);
 
     /// <summary>Writes what is nowhere else and frees the frame, if nobody but the cache and this list refers to it.</summary>
     private bool Free(Pfn frame)
