@@ -356,25 +356,38 @@ public abstract unsafe partial class PageCache
     private protected void RemovePages(Task? task, ulong first, ulong last, bool evenCopies)
     {
         UnmapMappingRange(task, first, last, evenCopies);
-        DropSwapped(first, last);
         RemoveCached(task, first, last);
-        // What reclaim took meanwhile.
-        DropSwapped(first, last);
         // A fault that took a private copy after the first look has it unmapped now (truncate_pagecache).
         if (evenCopies)
             UnmapMappingRange(task, first, last, evenCopies);
     }
 
-    /// <summary>Removes the pages [first, last] one after the other, each under its lock (truncate_inode_pages_range).</summary>
+    /// <summary>
+    /// Removes the pages [first, last] one after the other, each under its lock, and those in the swap area. Again until none is left: reclaim
+    /// and swap-in move pages between the two (shmem_undo_range).
+    /// </summary>
     private protected void RemoveCached(Task? task, ulong first, ulong last)
     {
-        for (ulong at = first; TryGetNextPage(ref at, last, out Pfn frame); at++)
+        long before;
+        do
         {
-            Pages.Locks.Lock(task, frame);
-            RemoveLocked(task, frame, at);
-            Pages.Locks.Unlock(frame);
-            Pages.Put(frame);
+            before = ResidentPages + SwappedPages;
+            DropSwapped(first, last);
+            for (ulong at = first; TryGetNextPage(ref at, last, out Pfn frame); at++)
+            {
+                Pages.Locks.Lock(task, frame);
+                RemoveLocked(task, frame, at);
+                Pages.Locks.Unlock(frame);
+                Pages.Put(frame);
+            }
         }
+        while (ResidentPages + SwappedPages < before && HasPages(first, last));
+    }
+
+    private bool HasPages(ulong first, ulong last)
+    {
+        lock (_lock)
+            return (_index.TryGetNext(first, out ulong found, out _) && found <= last) || (_swapped.TryGetNext(first, out found, out _) && found <= last);
     }
 
     /// <summary>Removes a page that the caller has locked, from mappings first if somebody has mapped it meanwhile (truncate_inode_folio).</summary>
