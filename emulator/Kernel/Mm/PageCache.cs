@@ -368,10 +368,10 @@ public abstract unsafe partial class PageCache
     /// </summary>
     private protected void RemoveCached(Task? task, ulong first, ulong last)
     {
-        long before;
+        // A page may go to the swap area behind the look there, or come back: look again. Not for ever, for writers may refill a hole.
+        int passes = 0;
         do
         {
-            before = ResidentPages + SwappedPages;
             DropSwapped(first, last);
             for (ulong at = first; TryGetNextPage(ref at, last, out Pfn frame); at++)
             {
@@ -381,7 +381,7 @@ public abstract unsafe partial class PageCache
                 Pages.Put(frame);
             }
         }
-        while (ResidentPages + SwappedPages < before && HasPages(first, last));
+        while (HasPages(first, last) && ++passes < 16);
     }
 
     private bool HasPages(ulong first, ulong last)

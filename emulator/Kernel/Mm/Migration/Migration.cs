@@ -126,6 +126,8 @@ internal sealed partial class Migration(MemorySystem system)
         Rmap.Leave(move.Place);
         system.PageLocks.Unlock(move.New);
         system.PageLocks.Unlock(move.Old);
+        // Who took the last entry away meanwhile could not have the lock to do it.
+        system.ReleaseSwapCache(current);
         // Its entries and its owner have references of their own; a frame that was not needed goes.
         Pages.Put(move.New);
         return moved ? 0 : -Errno.EAGAIN;
