@@ -127,11 +127,14 @@ public sealed class MemorySystem : IDisposable
     internal void ReleaseSwapCache(Pfn frame)
     {
         ref Page page = ref Pages[frame];
-        if ((page.Flags & PageFlags.SwapCache) == 0 || Volatile.Read(ref page.MapCount) > 0 || !PageLocks.TryLock(frame))
-            return;
-        if (Volatile.Read(ref page.MapCount) == 0)
-            TryFreeSwap(frame);
-        PageLocks.Unlock(frame);
+        // Again after unlocking: the last entry may have gone behind the look, and who took it found the page locked by this.
+        while ((page.Flags & PageFlags.SwapCache) != 0 && Volatile.Read(ref page.MapCount) == 0 && Swap.CountOf(Swap.SlotOf(frame)) == 0 && PageLocks.TryLock(frame))
+        {
+            bool freed = Volatile.Read(ref page.MapCount) == 0 && TryFreeSwap(frame);
+            PageLocks.Unlock(frame);
+            if (freed)
+                return;
+        }
     }
 
     /// <summary>Gives a page's slot up if no entry names it (folio_free_swap). The caller holds the page lock and a reference.</summary>
