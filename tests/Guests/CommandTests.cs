@@ -53,7 +53,7 @@ public sealed class CommandTests
 
     [TestCase("--vcpus", "0"), TestCase("--vcpus", "many"), TestCase("--memory", "1"), TestCase("--tlb", "63x4"), TestCase("--cpu", "z80"), TestCase("--bogus", "1"),
         TestCase("--bind", "/tmp"), TestCase("--sched", "fair"),
-        TestCase("--kernel-profile", "5.4"), TestCase("--flush-ceiling", "-1"), TestCase("--costs", "/no/such/file")]
+        TestCase("--kernel-profile", "5.4"), TestCase("--flush-ceiling", "-1"), TestCase("--costs", "/no/such/file"), TestCase("--costs", "")]
     public void A_wrong_option_is_refused_with_one_line(string option, string value)
     {
         Outcome outcome = EmulatedHost.Command(GuestPrograms.Guest("hello"), "run", $"{option}={value}");

@@ -296,6 +296,8 @@ internal sealed class RunCommand
         error = "";
         if (path is null)
             return true;
+        if (path.Length == 0)
+            return Wrong(out error, "--costs: give the name of a file");
         try
         {
             return CostModel.Default.TryOverride(File.ReadAllText(path), out costs, out string reason) || Wrong(out error, $"--costs {path}: {reason}");
