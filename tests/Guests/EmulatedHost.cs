@@ -108,6 +108,8 @@ public sealed class GuestPipes : IDisposable
 
     public void Dispose()
     {
+        // Readers that still wait would keep their streams from closing.
+        Finish();
         _input.Dispose();
         _output.Dispose();
         _errors.Dispose();

@@ -1,10 +1,27 @@
 using Emulator.Kernel;
+using Emulator.Kernel.Checker;
+using Emulator.Kernel.Memory;
 
 namespace Emulator.Tests.Guests;
 
-/// <summary>Programs that need more memory than there is: the right one is killed, or the promise is refused.</summary>
+/// <summary>Programs that need more memory than there is: they notice nothing, or the right one is killed.</summary>
 public sealed class MemoryPressureTests
 {
+    [TestCase(1, false)]
+    [TestCase(4, false)]
+    [TestCase(2, true)]
+    public void Contents_survive_swapping(int vcpus, bool deterministic)
+    {
+        var options = new MachineOptions { Vcpus = vcpus, Deterministic = deterministic, Seed = 7, MemoryBytes = 16 << 20, SwapBytes = 96 << 20 };
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("swapping"), options, static machine =>
+        {
+            Assert.That(machine.MemorySystem.Events[VmEvent.SwapOut], Is.GreaterThan(4000));
+            Assert.That(machine.MemorySystem.Events[VmEvent.SwapIn], Is.GreaterThan(4000));
+            AssertNothingLeft(machine);
+        });
+        outcome.AssertIs(new Outcome("contents are right\n", "", 0));
+    }
+
     [TestCase(false)]
     [TestCase(true)]
     public void The_process_that_uses_most_is_killed_when_memory_is_out(bool deterministic)
@@ -25,4 +42,7 @@ public sealed class MemoryPressureTests
         Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("swapping", "24"), options);
         Assert.That(outcome.Status, Is.Not.Zero);
     }
+
+    /// <summary>All programs are gone: what frames and swap slots are left belong to the files of the machine's own tree.</summary>
+    private static void AssertNothingLeft(Machine machine) => Assert.That(new MmChecker(machine.MemorySystem).Check(), Is.Empty);
 }

@@ -109,7 +109,7 @@ internal sealed class RunCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return CommandLine.Failure(ExitCodes.OurFailure, $"cannot write to '{parsed.GetValue(_output)}': {e.Message}");
+            return CommandLine.Failure(ExitCodes.OurFailure, $"cannot write to '{parsed.GetValue(_output)}': {Reason(e)}");
         }
         using (output)
             return Run(parsed, options!, program, argv, environment, output ?? new ErrorWriter());
@@ -304,9 +304,17 @@ internal sealed class RunCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return Wrong(out error, $"--costs {path}: {e.Message}");
+            return Wrong(out error, $"--costs {path}: {Reason(e)}");
         }
     }
+
+    /// <summary>Why a host file could not be opened, in the words that a shell would use.</summary>
+    private static string Reason(Exception e) => e switch
+    {
+        FileNotFoundException or DirectoryNotFoundException => "no such file or directory",
+        UnauthorizedAccessException => "permission denied, or a directory",
+        _ => e.Message,
+    };
 
     private static bool TryReadBind(string text, out Bind? bind, out string error)
     {

@@ -43,7 +43,24 @@ internal sealed unsafe class MmChecker(MemorySystem system)
             if (system.Swap.CountOf(slot) < count)
                 Report($"{count} entries name swap slot {slot}, which counts {system.Swap.CountOf(slot)}");
         }
+        CheckSwapUse();
         return _errors;
+    }
+
+    /// <summary>A slot is in use because an entry or a page cache names it, or for a frame that may still be dropped without being written again.</summary>
+    private void CheckSwapUse()
+    {
+        long used = _slots.Count;
+        foreach (PageCache cache in Pages.Caches)
+            used += cache.SwappedPages;
+        for (ulong position = 0; position < Pages.UsedSpan; position++)
+        {
+            Pfn frame = Pages.UsedFrame(position);
+            if ((Pages[frame].Flags & PageFlags.SwapCache) != 0 && !_slots.ContainsKey(system.Swap.SlotOf(frame)))
+                used++;
+        }
+        if (used != system.Swap.UsedSlots)
+            Report($"{system.Swap.UsedSlots} swap slots are in use, but {used} have a user");
     }
 
     private void Report(FormattableString text) => _errors.Add(text.ToString(CultureInfo.InvariantCulture));

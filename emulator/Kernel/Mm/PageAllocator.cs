@@ -88,6 +88,9 @@ public sealed unsafe class PageAllocator : IDisposable
 
     internal void Unregister(uint number) => _caches.TryRemove(number, out _);
 
+    /// <summary>All page caches there are.</summary>
+    internal ICollection<PageCache> Caches => _caches.Values;
+
     /// <summary>The page cache of that number, with one more user, unless it is gone.</summary>
     internal PageCache? GetCache(uint number) => _caches.TryGetValue(number, out PageCache? cache) && cache.TryGetUser() ? cache : null;
 
