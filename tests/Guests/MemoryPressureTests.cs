@@ -4,9 +4,36 @@ using Emulator.Kernel.Memory;
 
 namespace Emulator.Tests.Guests;
 
-/// <summary>Programs that need more memory than there is: they notice nothing, or the right one is killed.</summary>
+/// <summary>Programs that need more memory than there is, and programs whose memory is changed under them: they notice nothing, or the right one is killed.</summary>
 public sealed class MemoryPressureTests
 {
+    private static readonly ulong[] Seeds = [1, 2, 3];
+
+    private static readonly bool[] Modes = [false, true];
+
+    private static readonly DisturbanceRates Rates = new(Migrate: 400, Reclaim: 300, Split: 20, Fill: 1000);
+
+    private static readonly GuestRun[] Shaken =
+    [
+        GuestPrograms.Guest("threads", "4"), GuestPrograms.Guest("fork", "20"), GuestPrograms.Guest("tlb", "4", "100"),
+        GuestPrograms.Guest("litmus", "5000"), GuestPrograms.Guest("swapping", "4"), GuestPrograms.Guest("selfmod", "50"),
+    ];
+
+    public static IEnumerable<TestCaseData> ShakenRuns() =>
+        from run in Shaken
+        from seed in Seeds
+        from deterministic in Modes
+        select new TestCaseData(run, seed, deterministic).SetArgDisplayNames(run.ToString(), $"seed_{seed}", deterministic ? "deterministic" : "parallel");
+
+    [TestCaseSource(nameof(ShakenRuns))]
+    public void A_guest_does_not_notice_that_its_memory_is_shaken(GuestRun run, ulong seed, bool deterministic)
+    {
+        var options = new MachineOptions { Vcpus = 4, Deterministic = deterministic, Seed = seed, SwapBytes = 64 << 20, Disturbance = Rates };
+        Outcome outcome = EmulatedHost.Run(run, options, static machine => AssertNothingLeft(machine));
+        Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+        Assert.That(outcome.Output, Does.Not.Contain("FAIL"));
+    }
+
     [TestCase(1, false)]
     [TestCase(4, false)]
     [TestCase(2, true)]

@@ -108,7 +108,7 @@ internal sealed partial class Migration(MemorySystem system)
             return -Errno.EAGAIN;
         }
         // Locked before anybody can find it: it is not to be taken away before its entries are there.
-        system.PageLocks.TryLock(replacement);
+        system.PageLocks.Lock(task, replacement);
         move = new Move { Old = frame, New = replacement, Place = system.Rmap.PlaceOf(frame) };
         if (Volatile.Read(ref Pages[frame].MapCount) > 0 && !Pages[frame].MaybePinned)
             move.Unmapped = system.Rmap.TryToMigrate(task, move.Place, frame, TtuFlags.BatchFlush);

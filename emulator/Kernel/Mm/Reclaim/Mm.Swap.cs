@@ -103,7 +103,8 @@ public sealed unsafe partial class Mm
         }
         if (!Pages.TryAllocate(PageFlags.Anon, zero: false, out frame))
             return false;
-        _system.PageLocks.TryLock(frame);
+        // Reclaim's hand may have it for a moment; to go on without the lock would show others the page before it is read.
+        _system.PageLocks.Lock(task, frame);
         if (!swap.TryCache(slot, frame))
         {
             _system.PageLocks.Unlock(frame);

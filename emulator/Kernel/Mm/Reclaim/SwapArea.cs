@@ -118,8 +118,8 @@ public sealed unsafe class SwapArea : IDisposable
             if (_slots[slot].Frame == 0 || IsFree(slot))
                 return false;
             frame = new Pfn(_slots[slot].Frame);
-            _pages.Get(frame);
-            return true;
+            // Reclaim freezes the references before it takes the frame out of here.
+            return _pages.TryGet(frame);
         }
     }
 
