@@ -8,66 +8,47 @@ using static Emulator.Kernel.Memory.MmanAbi;
 namespace Emulator.Tests.Mm;
 
 /// <summary>What get_user_pages and pin_user_pages promise (Documentation/core-api/pin_user_pages.rst).</summary>
-public sealed unsafe class PinTests
+public sealed unsafe class PinTests : AddressSpaceFixture
 {
     private const ulong Base = 0x2000_0000;
 
-    private MemoryStand _stand = null!;
-    private Kernel.Memory.Mm _mm = null!;
-
-    [SetUp]
-    public void Make_an_address_space()
-    {
-        _stand = new MemoryStand();
-        _mm = _stand.Create();
-    }
-
-    [TearDown]
-    public void Check_and_free_it()
-    {
-        IReadOnlyList<string> errors = new MmChecker(_stand.System).Check();
-        _mm.Put(null);
-        _stand.Dispose();
-        Assert.That(errors, Is.Empty);
-    }
-
     private void Map(int prot, int flags = MAP_PRIVATE, PageCache? cache = null, int openFlags = Kernel.Files.FileAbi.O_RDWR)
     {
-        long at = _mm.Mmap(null, Base, 0x4000, prot, flags | MAP_FIXED | (cache is null ? MAP_ANONYMOUS : 0),
+        long at = Mm.Mmap(null, Base, 0x4000, prot, flags | MAP_FIXED | (cache is null ? MAP_ANONYMOUS : 0),
             cache is null ? null : new CacheFile(cache, openFlags), 0);
         Assert.That(at, Is.EqualTo((long)Base));
     }
 
     private byte* Host(Kernel.Memory.Mm mm, bool write)
     {
-        Assert.That(_stand.Access(mm, Base, write, out byte* host), Is.EqualTo(FaultOutcome.Done));
+        Assert.That(Stand.Access(mm, Base, write, out byte* host), Is.EqualTo(FaultOutcome.Done));
         return host;
     }
 
-    private byte* DataOf(Pfn frame) => _stand.Pages.Memory.Pointer(frame);
+    private byte* DataOf(Pfn frame) => Stand.Pages.Memory.Pointer(frame);
 
     private int Pin(FollFlags flags, out Pfn frame)
     {
         Span<Pfn> frames = stackalloc Pfn[1];
-        int taken = _mm.PinUserPages(null, Base, flags, frames);
+        int taken = Mm.PinUserPages(null, Base, flags, frames);
         frame = frames[0];
         return taken;
     }
 
-    private void Unpin(Pfn frame) => _mm.UnpinUserPages([frame], dirty: false);
+    private void Unpin(Pfn frame) => Mm.UnpinUserPages([frame], dirty: false);
 
     [Test]
     public void A_pinned_page_stays_the_parent_s_over_fork_and_write()
     {
         Map(PROT_READ | PROT_WRITE);
-        *Host(_mm, write: true) = 1;
+        *Host(Mm, write: true) = 1;
         Assert.That(Pin(FollFlags.Write, out Pfn pinned), Is.EqualTo(1));
-        Kernel.Memory.Mm child = _mm.Fork(null)!;
-        *Host(_mm, write: true) = 2;
+        Kernel.Memory.Mm child = Mm.Fork(null)!;
+        *Host(Mm, write: true) = 2;
         *DataOf(pinned) = 3;
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(*Host(_mm, write: false), Is.EqualTo(3), "the device writes to the parent's memory");
+            Assert.That(*Host(Mm, write: false), Is.EqualTo(3), "the device writes to the parent's memory");
             Assert.That(*Host(child, write: false), Is.EqualTo(1), "the child has what was there at the fork");
         }
         Unpin(pinned);
@@ -78,13 +59,13 @@ public sealed unsafe class PinTests
     public void A_reference_alone_does_not_keep_a_page_in_its_place()
     {
         Map(PROT_READ | PROT_WRITE);
-        *Host(_mm, write: true) = 1;
+        *Host(Mm, write: true) = 1;
         Span<Pfn> taken = stackalloc Pfn[1];
-        Assert.That(_mm.GetUserPages(null, Base, FollFlags.Write, taken), Is.EqualTo(1));
-        Kernel.Memory.Mm child = _mm.Fork(null)!;
-        *Host(_mm, write: true) = 2;
+        Assert.That(Mm.GetUserPages(null, Base, FollFlags.Write, taken), Is.EqualTo(1));
+        Kernel.Memory.Mm child = Mm.Fork(null)!;
+        *Host(Mm, write: true) = 2;
         Assert.That(*DataOf(taken[0]), Is.EqualTo(1));
-        _stand.Pages.Put(taken[0]);
+        Stand.Pages.Put(taken[0]);
         child.Put(null);
     }
 
@@ -92,12 +73,12 @@ public sealed unsafe class PinTests
     public void A_read_only_pin_of_a_shared_page_makes_it_exclusive_first()
     {
         Map(PROT_READ | PROT_WRITE);
-        *Host(_mm, write: true) = 1;
-        Kernel.Memory.Mm child = _mm.Fork(null)!;
-        long copies = _stand.System.Faults[FaultKind.Copy];
+        *Host(Mm, write: true) = 1;
+        Kernel.Memory.Mm child = Mm.Fork(null)!;
+        long copies = Stand.System.Faults[FaultKind.Copy];
         Assert.That(Pin(FollFlags.None, out Pfn pinned), Is.EqualTo(1));
-        Assert.That(_stand.System.Faults[FaultKind.Copy], Is.EqualTo(copies + 1));
-        *Host(_mm, write: true) = 2;
+        Assert.That(Stand.System.Faults[FaultKind.Copy], Is.EqualTo(copies + 1));
+        *Host(Mm, write: true) = 2;
         using (Assert.EnterMultipleScope())
         {
             Assert.That(*DataOf(pinned), Is.EqualTo(2), "the device sees what the program writes later");
@@ -110,15 +91,15 @@ public sealed unsafe class PinTests
     [Test]
     public void A_long_read_only_pin_takes_no_page_that_a_write_would_replace([Values] bool ofFile)
     {
-        var cache = new ShmemPageCache(_stand.Pages);
+        var cache = new ShmemPageCache(Stand.Pages);
         cache.Truncate(null, 0x4000);
         Map(PROT_READ | PROT_WRITE, MAP_PRIVATE, ofFile ? cache : null);
-        Assert.That(*Host(_mm, write: false), Is.Zero);
+        Assert.That(*Host(Mm, write: false), Is.Zero);
         Assert.That(Pin(FollFlags.Longterm, out Pfn pinned), Is.EqualTo(1));
-        *Host(_mm, write: true) = 9;
+        *Host(Mm, write: true) = 9;
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(pinned, Is.Not.EqualTo(_stand.Pages.Zero));
+            Assert.That(pinned, Is.Not.EqualTo(Stand.Pages.Zero));
             Assert.That(*DataOf(pinned), Is.EqualTo(9));
         }
         Unpin(pinned);
@@ -131,9 +112,9 @@ public sealed unsafe class PinTests
     {
         Map(PROT_READ | PROT_WRITE);
         Assert.That(Pin(FollFlags.None, out Pfn pinned), Is.EqualTo(1));
-        Assert.That(pinned, Is.EqualTo(_stand.Pages.Zero));
+        Assert.That(pinned, Is.EqualTo(Stand.Pages.Zero));
         Unpin(pinned);
-        Assert.That(_stand.Pages[_stand.Pages.Zero].RefCount, Is.EqualTo(1));
+        Assert.That(Stand.Pages[Stand.Pages.Zero].RefCount, Is.EqualTo(1));
     }
 
     [Test]
@@ -144,7 +125,7 @@ public sealed unsafe class PinTests
         {
             File.WriteAllBytes(path, new byte[0x4000]);
             SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
-            Map(PROT_READ | PROT_WRITE, MAP_SHARED, new HostPageCache(_stand.Pages, handle));
+            Map(PROT_READ | PROT_WRITE, MAP_SHARED, new HostPageCache(Stand.Pages, handle));
             using (Assert.EnterMultipleScope())
             {
                 Assert.That(Pin(FollFlags.Write | FollFlags.Longterm, out _), Is.EqualTo(-Errno.EFAULT));
@@ -154,7 +135,7 @@ public sealed unsafe class PinTests
         }
         finally
         {
-            _mm.Munmap(null, Base, 0x4000);
+            Mm.Munmap(null, Base, 0x4000);
             File.Delete(path);
         }
     }
@@ -162,56 +143,56 @@ public sealed unsafe class PinTests
     [Test]
     public void A_forced_write_to_read_only_private_memory_makes_a_copy_that_stays_read_only()
     {
-        var cache = new ShmemPageCache(_stand.Pages);
+        var cache = new ShmemPageCache(Stand.Pages);
         cache.Truncate(null, 0x4000);
         cache.Write(0, [1]);
         Map(PROT_READ, MAP_PRIVATE, cache);
-        Assert.That(_mm.WriteMemory(null, Base, [5]), Is.Zero);
-        Assert.That(_mm.WriteMemory(null, Base, [5], force: true), Is.EqualTo(1));
+        Assert.That(Mm.WriteMemory(null, Base, [5]), Is.Zero);
+        Assert.That(Mm.WriteMemory(null, Base, [5], force: true), Is.EqualTo(1));
         Span<byte> inFile = stackalloc byte[1];
         cache.Read(0, inFile);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(*Host(_mm, write: false), Is.EqualTo(5));
+            Assert.That(*Host(Mm, write: false), Is.EqualTo(5));
             Assert.That(inFile[0], Is.EqualTo(1));
-            Assert.That(_stand.Access(_mm, Base, write: true, out _), Is.EqualTo(FaultOutcome.Forbidden));
+            Assert.That(Stand.Access(Mm, Base, write: true, out _), Is.EqualTo(FaultOutcome.Forbidden));
         }
     }
 
     [Test]
     public void Nothing_is_forced_through_a_shared_mapping_that_may_not_write()
     {
-        var cache = new ShmemPageCache(_stand.Pages);
+        var cache = new ShmemPageCache(Stand.Pages);
         cache.Truncate(null, 0x4000);
         Map(PROT_READ, MAP_SHARED, cache);
-        Assert.That(_mm.WriteMemory(null, Base, [5], force: true), Is.Zero);
+        Assert.That(Mm.WriteMemory(null, Base, [5], force: true), Is.Zero);
     }
 
     [Test]
     public void Pages_are_taken_up_to_the_first_that_cannot_be()
     {
         Map(PROT_READ | PROT_WRITE);
-        Assert.That(_mm.Munmap(null, Base + 0x2000, 0x1000), Is.Zero);
+        Assert.That(Mm.Munmap(null, Base + 0x2000, 0x1000), Is.Zero);
         Span<Pfn> frames = stackalloc Pfn[4];
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(_mm.PinUserPages(null, Base, FollFlags.Write, frames), Is.EqualTo(2));
-            Assert.That(_mm.PinUserPages(null, Base + 0x2000, FollFlags.Write, frames[2..]), Is.EqualTo(-Errno.EFAULT));
-            Assert.That(_mm.PinUserPages(null, Base + 0x3000, FollFlags.Write | FollFlags.NoFault, frames[3..]), Is.EqualTo(-Errno.EFAULT));
-            Assert.That(_stand.Pages[frames[0]].MaybePinned);
+            Assert.That(Mm.PinUserPages(null, Base, FollFlags.Write, frames), Is.EqualTo(2));
+            Assert.That(Mm.PinUserPages(null, Base + 0x2000, FollFlags.Write, frames[2..]), Is.EqualTo(-Errno.EFAULT));
+            Assert.That(Mm.PinUserPages(null, Base + 0x3000, FollFlags.Write | FollFlags.NoFault, frames[3..]), Is.EqualTo(-Errno.EFAULT));
+            Assert.That(Stand.Pages[frames[0]].MaybePinned);
         }
-        _mm.UnpinUserPages(frames[..2], dirty: true);
-        Assert.That(_stand.Pages[frames[0]].MaybePinned, Is.False);
+        Mm.UnpinUserPages(frames[..2], dirty: true);
+        Assert.That(Stand.Pages[frames[0]].MaybePinned, Is.False);
     }
 
     [Test]
     public void A_pinned_page_does_not_move_until_it_is_given_back()
     {
         Map(PROT_READ | PROT_WRITE);
-        *Host(_mm, write: true) = 1;
+        *Host(Mm, write: true) = 1;
         Assert.That(Pin(FollFlags.Write | FollFlags.Longterm, out Pfn pinned), Is.EqualTo(1));
-        Assert.That(_stand.System.Migration.Compact(null), Is.Zero);
+        Assert.That(Stand.System.Migration.Compact(null), Is.Zero);
         Unpin(pinned);
-        Assert.That(_stand.System.Migration.Compact(null), Is.EqualTo(1));
+        Assert.That(Stand.System.Migration.Compact(null), Is.EqualTo(1));
     }
 }
