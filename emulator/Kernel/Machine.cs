@@ -43,7 +43,7 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
-        if (options.CheckCoherence)
+        if (options.Check)
             _ = new Checker.CoherenceChecker(Pages, Platform.Vcpus, Violations.Report);
         foreach (string assignment in options.Sysctls)
             MemorySystem.Sysctls.TrySet(assignment);

@@ -69,7 +69,7 @@ public sealed record MachineOptions
     public bool LockDep { get; init; }
 
     /// <summary>Check every translation that is used against the state of its frame, and every table that a walk reads. Slow.</summary>
-    public bool CheckCoherence { get; init; }
+    public bool Check { get; init; }
 
     /// <summary>Simulated cycles for each event, for the statistics.</summary>
     public Hardware.Smp.CostModel Costs { get; init; } = Hardware.Smp.CostModel.Default;

@@ -57,7 +57,7 @@ public static class EmulatedHost
         Stdout = pipes.Stdout,
         Stderr = pipes.Stderr,
         LockDep = true,
-        CheckCoherence = true,
+        Check = true,
     };
 
     /// <summary>Runs <c>emulator OPTIONS PROGRAM ARGUMENTS</c> as a user would.</summary>

@@ -55,7 +55,7 @@ public sealed class MigrateVmaTests
 
     private static void Run(Action<Task, ulong, Device> body)
     {
-        using var machine = new Machine(new MachineOptions { Vcpus = 2, LockDep = true, CheckCoherence = true });
+        using var machine = new Machine(new MachineOptions { Vcpus = 2, LockDep = true, Check = true });
         machine.Run(task =>
         {
             var device = new Device();

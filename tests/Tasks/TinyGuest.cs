@@ -24,7 +24,7 @@ internal static class TinyGuest
         {
             if (OperatingSystem.IsLinux())
                 File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            using var machine = new Machine(options with { Stdin = -1, Stdout = -1, Stderr = -1, LockDep = true, CheckCoherence = true });
+            using var machine = new Machine(options with { Stdin = -1, Stdout = -1, Stderr = -1, LockDep = true, Check = true });
             ExitStatus status = machine.Run(path, ["tiny"u8.ToArray()], []);
             inspect?.Invoke(machine);
             Assert.That(machine.Violations.All, Is.Empty);

@@ -46,7 +46,7 @@ internal sealed class RunCommand
     private readonly Option<ulong> _ceiling = new("--flush-ceiling") { Description = "flush ranges of up to this many pages page by page; 0: never", HelpName = "N", DefaultValueFactory = _ => TlbShootdown.DefaultCeiling };
     private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
-    private readonly Option<bool> _coherence = new("--check-coherence") { Description = "check every translation used and every table walked against the state of its frame (slow)" };
+    private readonly Option<bool> _check = new("--check") { Description = "check every cached translation used and every table walked: never freed, never stale (slow)" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "name unknown system calls and tell how the run ended" };
     private readonly Option<bool> _quiet = new("-q", "--quiet") { Description = "no crash report" };
     private readonly Option<string> _color = new("--color") { Description = "colour in reports and tables: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
@@ -70,7 +70,7 @@ internal sealed class RunCommand
     private IEnumerable<Option> Options =>
     [
         _vcpus, _memory, _swap, _hugePages, _sysctl, _disturb, _tlb, _cpu, _scheduler, _seed, _bind, _root, _set, _unset, _name, _directory, _stats, _output, _strace, _unsupported,
-        _timeout, _maxInstructions, _profile, _ceiling, _costs, _lockdep, _coherence, _verbose, _quiet, _color,
+        _timeout, _maxInstructions, _profile, _ceiling, _costs, _lockdep, _check, _verbose, _quiet, _color,
     ];
 
     /// <summary>Whether an option takes the argument that follows it.</summary>
@@ -284,7 +284,7 @@ internal sealed class RunCommand
             Costs = costs,
             FlushCeiling = parsed.GetValue(_ceiling),
             LockDep = parsed.GetValue(_lockdep),
-            CheckCoherence = parsed.GetValue(_coherence),
+            Check = parsed.GetValue(_check),
             FailOnUnsupported = unsupported.Equals("fail", StringComparison.Ordinal),
         };
         return true;

@@ -33,7 +33,7 @@ public sealed unsafe class MmParallelTests
             MemoryBytes = 96 << 20,
             SwapBytes = 32 << 20,
             LockDep = true,
-            CheckCoherence = true,
+            Check = true,
             Timeout = TimeSpan.FromSeconds(120),
         });
         long frames = 0, tables = 0;

@@ -64,7 +64,7 @@ internal sealed unsafe partial class MmSequence
             MemoryBytes = 96 << 20,
             SwapBytes = 32 << 20,
             LockDep = true,
-            CheckCoherence = true,
+            Check = true,
             Timeout = TimeSpan.FromSeconds(60),
         });
         string? wrong = null;
