@@ -71,6 +71,12 @@ public sealed record MachineOptions
     /// <summary>Check every translation that is used against the state of its frame, and every table that a walk reads. Slow.</summary>
     public bool Check { get; init; }
 
+    /// <summary>Which mshare /sys/fs/mshare is.</summary>
+    public Mirrors.Mshare.MshareVariant MshareVariant { get; init; }
+
+    /// <summary>msharefs is mounted when the machine starts; otherwise the guest mounts it.</summary>
+    public bool MountMshare { get; init; } = true;
+
     /// <summary>Simulated cycles for each event, for the statistics.</summary>
     public Hardware.Smp.CostModel Costs { get; init; } = Hardware.Smp.CostModel.Default;
 

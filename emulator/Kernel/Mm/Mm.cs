@@ -100,6 +100,9 @@ public sealed partial class Mm
 
     public int MapCount => Vmas.Count;
 
+    /// <summary>Of a host address space: who shares its tables. Null for all others.</summary>
+    public SharedTables? Sharing { get; internal set; }
+
     /// <summary>Flags that mlockall(MCL_FUTURE) gives to new mappings.</summary>
     internal VmFlags DefaultFlags { get; set; }
 

@@ -36,6 +36,8 @@ public enum VmFlags : ulong
     HugePage = 0x20000000,
     NoHugePage = 0x40000000,
     Mergeable = 0x80000000,
+    /// <summary>A container: its pages are in the tables of a host address space, linked at the top (VM_SHARED_PT of the mshare patches).</summary>
+    Mshare = 1UL << 41,
 
     Access = Read | Write | Exec,
     LockedMask = Locked | LockOnFault,
