@@ -160,12 +160,14 @@ public static unsafe class Mmu
     }
 
     /// <summary>INVLPG: the page in the current PCID or global, and the current PCID's paging-structure cache whatever the address.</summary>
-    public static void InvalidatePage(VcpuState* c, ulong address)
+    /// <returns>Whether the page was translated.</returns>
+    public static bool InvalidatePage(VcpuState* c, ulong address)
     {
         ref var t = ref c->Tlb;
         t.Counters[Counter.FlushPage]++;
-        DropPage(c, address);
+        bool dropped = DropPage(c, address);
         PageWalker.ForgetContext(&c->Tlb, t.Context);
+        return dropped;
     }
 
     /// <summary>INVPCID, types 0 to 3.</summary>
@@ -204,14 +206,11 @@ public static unsafe class Mmu
         PageWalker.ForgetAll(&c->Tlb);
     }
 
-    /// <summary>Translations of the current PCID for pages that lie outside [start, end), each counted once; global ones are not.</summary>
-    public static ulong CountOutside(VcpuState* c, ulong start, ulong end) => Tlb.CountOutside(&c->Tlb, start, end);
+    /// <summary>Translations of a PCID that the TLB holds, each counted once, by whether their page touches [start, end); global ones are not counted.</summary>
+    public static TranslationCount Count(VcpuState* c, ushort pcid, ulong start, ulong end) => Tlb.Count(&c->Tlb, pcid & (TlbArray.GlobalContext - 1), start, end);
 
-    private static void DropPage(VcpuState* c, ulong address)
-    {
-        Tlb.FlushPage(c, address, c->Tlb.Context);
-        Tlb.FlushPage(c, address, TlbArray.GlobalContext);
-    }
+    private static bool DropPage(VcpuState* c, ulong address)
+        => Tlb.FlushPage(c, address, c->Tlb.Context) | Tlb.FlushPage(c, address, TlbArray.GlobalContext);
 
     /// <summary>The first-level entry that allows the access, after whatever fills that takes; null with the fault recorded.</summary>
     private static ulong* Look(VcpuState* c, ulong address, Access access, bool user)

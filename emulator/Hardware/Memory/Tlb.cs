@@ -202,21 +202,24 @@ internal static unsafe class Tlb
     }
 
     /// <summary>Drops the entries of all sizes that translate an address for a PCID or, as <see cref="TlbArray.GlobalContext"/>, globally.</summary>
-    public static void FlushPage(VcpuState* c, ulong address, ulong context)
+    /// <returns>Whether there was one.</returns>
+    public static bool FlushPage(VcpuState* c, ulong address, ulong context)
     {
         var t = &c->Tlb;
-        FlushPage(c, address, 0, context);
+        bool found = FlushPage(c, address, 0, context);
         for (int sizeClass = 1; t->LargeSeen >> sizeClass != 0; sizeClass++)
-            FlushPage(c, address, sizeClass, context);
+            found |= FlushPage(c, address, sizeClass, context);
+        return found;
     }
 
-    private static void FlushPage(VcpuState* c, ulong address, int sizeClass, ulong context)
+    private static bool FlushPage(VcpuState* c, ulong address, int sizeClass, ulong context)
     {
         var t = &c->Tlb;
         ulong tag = TlbArray.Tag(address, sizeClass, context);
         ulong fetched = 0;
         int slot = t->HasLevel2 ? t->Level2.FindExact(tag) : -1;
-        if (slot >= 0)
+        bool found = slot >= 0;
+        if (found)
         {
             fetched = t->Level2.DataAt(slot) & TlbEntry.Fetched;
             t->Level2.Free(slot);
@@ -228,11 +231,11 @@ internal static unsafe class Tlb
             ulong data = first.DataAt(slot) | fetched;
             first.Free(slot);
             LeaveLevel1(c, tag, data);
+            return true;
         }
-        else if (fetched != 0)
-        {
+        if (fetched != 0)
             DropJumps(c, tag);
-        }
+        return found;
     }
 
     /// <summary>Drops the entries of one PCID; global ones stay.</summary>
@@ -265,26 +268,29 @@ internal static unsafe class Tlb
         LeaveContext(c);
     }
 
-    /// <inheritdoc cref="Mmu.CountOutside"/>
-    public static ulong CountOutside(TlbState* t, ulong start, ulong end)
+    /// <inheritdoc cref="Mmu.Count"/>
+    public static TranslationCount Count(TlbState* t, ulong context, ulong start, ulong end)
     {
-        ulong count = CountOutside(ref t->Level1, t, start, end) + CountOutside(ref t->Level1Large, t, start, end);
+        TranslationCount count = default;
+        Count(ref t->Level1, context, start, end, ref count);
+        Count(ref t->Level1Large, context, start, end, ref count);
         // Levels are evicted independently: a translation of the second that the first has too was counted there.
         for (int slot = 0; slot < t->Level2.Slots; slot++)
         {
             ulong tag = t->Level2.TagAt(slot);
-            if (t->Level2.IsOutside(slot, t->Context, start, end) && Level1(t, TlbArray.SizeClass(tag)).FindExact(tag) < 0)
-                count++;
+            if (t->Level2.IsOf(slot, context) && Level1(t, TlbArray.SizeClass(tag)).FindExact(tag) < 0)
+                count.Add(TlbArray.Touches(tag, start, end));
         }
         return count;
     }
 
-    private static ulong CountOutside(ref TlbArray array, TlbState* t, ulong start, ulong end)
+    private static void Count(ref TlbArray array, ulong context, ulong start, ulong end, ref TranslationCount count)
     {
-        ulong count = 0;
         for (int slot = 0; slot < array.Slots; slot++)
-            count += array.IsOutside(slot, t->Context, start, end) ? 1UL : 0;
-        return count;
+        {
+            if (array.IsOf(slot, context))
+                count.Add(TlbArray.Touches(array.TagAt(slot), start, end));
+        }
     }
 
     /// <summary>

@@ -65,16 +65,16 @@ public unsafe struct TlbArray
     internal readonly int Slots => (_setMask + 1) * _stride;
     internal readonly ulong TagAt(int slot) => _tags[slot];
 
-    /// <summary>Whether a slot translates, for a context, a page of which nothing lies in [start, end).</summary>
-    internal readonly bool IsOutside(int slot, ulong context, ulong start, ulong end)
+    /// <summary>Whether a slot holds a translation of a context.</summary>
+    internal readonly bool IsOf(int slot, ulong context)
     {
         const ulong fields = (Valid - (1UL << ContextShift)) | Valid;
-        ulong tag = _tags[slot];
-        if ((tag & fields) != ((context << ContextShift) | Valid))
-            return false;
-        ulong page = Address(tag);
-        return page >= end || page + (1UL << (12 + 9 * SizeClass(tag))) <= start;
+        return (_tags[slot] & fields) == ((context << ContextShift) | Valid);
     }
+
+    /// <summary>Whether some of a tag's page lies in [start, end).</summary>
+    internal static bool Touches(ulong tag, ulong start, ulong end)
+        => Address(tag) < end && Address(tag) + (1UL << (12 + 9 * SizeClass(tag))) > start;
 
     internal readonly ref ulong DataAt(int slot) => ref _data[slot];
 

@@ -163,7 +163,7 @@ public sealed unsafe partial class TlbShootdown
             cpu[ShootdownCounter.IpisReceived]++;
             if (request.Mm is { } asked && asked != loaded)
             {
-                cpu[ShootdownCounter.NothingNotLoaded]++;
+                CountVain(cpu, ShootdownCounter.NothingNotLoaded, remote);
                 if (Profile != KernelProfile.V6_1)
                 {
                     asked.Context.Cpus.RemoveAtomic(vcpu.Id);
@@ -201,24 +201,39 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>An interrupt changed nothing; the initiator's own part is no interrupt.</summary>
     private static void CountVain(CpuTlbState cpu, ShootdownCounter why, bool remote)
     {
-        if (remote)
-            cpu[why]++;
+        if (!remote)
+            return;
+        cpu[why]++;
+        cpu[ShootdownCounter.Useless]++;
+    }
+
+    /// <summary>Counts what a flush is about to take, or has taken, from a vCPU.</summary>
+    /// <param name="named">Translations that the request was about.</param>
+    /// <param name="others">Those that went with them.</param>
+    private static void CountLoss(CpuTlbState cpu, ulong named, ulong others, bool remote)
+    {
+        cpu[ShootdownCounter.EntriesLost] += named + others;
+        cpu[ShootdownCounter.Collateral] += others;
+        if (remote && named == 0)
+            cpu[ShootdownCounter.Useless]++;
     }
 
     private static void FlushPages(Vcpu vcpu, CpuTlbState cpu, FlushRequest request, bool remote)
     {
         int pages = 0;
+        ulong lost = 0;
         for (ulong address = request.Start; address < request.End; address += 1UL << request.StrideShift, pages++)
-            Mmu.InvalidatePage(vcpu.State, address);
+            lost += Mmu.InvalidatePage(vcpu.State, address) ? 1UL : 0;
         cpu[ShootdownCounter.PageFlushes] += (ulong)pages;
+        CountLoss(cpu, lost, 0, remote);
         request.NotePages(pages, remote);
     }
 
     private static void FlushFully(Vcpu vcpu, CpuTlbState cpu, Mm loaded, FlushRequest request, bool remote)
     {
         cpu[ShootdownCounter.FullFlushes]++;
-        if (request.NamedEnd != FlushAll)
-            cpu[ShootdownCounter.Collateral] += Mmu.CountOutside(vcpu.State, request.NamedStart, request.NamedEnd);
+        TranslationCount count = Mmu.Count(vcpu.State, PcidOf(cpu.LoadedSlot), request.NamedStart, request.NamedEnd);
+        CountLoss(cpu, count.Inside, count.Outside, remote);
         Load(vcpu, loaded.Root, cpu.LoadedSlot, keepEntries: false);
         if (remote)
             request.NoteFull();

@@ -157,7 +157,8 @@ public sealed unsafe partial class TlbShootdown
         return false;
     }
 
-    private static void Load(Vcpu vcpu, Pfn root, int slot, bool keepEntries) =>
-        // PCID 0 is the kernel's own (kern_pcid: slot + 1).
-        Mmu.LoadCr3(vcpu.State, root, (ushort)(slot + 1), keepEntries);
+    private static void Load(Vcpu vcpu, Pfn root, int slot, bool keepEntries) => Mmu.LoadCr3(vcpu.State, root, PcidOf(slot), keepEntries);
+
+    /// <summary>PCID 0 is the kernel's own (kern_pcid).</summary>
+    private static ushort PcidOf(int slot) => (ushort)(slot + 1);
 }

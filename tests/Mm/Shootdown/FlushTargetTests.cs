@@ -178,5 +178,22 @@ public sealed class FlushTargetTests
         stand.Tlb.FlushMmRange(stand.Self, mm, ShootdownStand.Base, ShootdownStand.Page(40), 12, freedTables: false);
         Assert.That(stand.Count(ShootdownCounter.Widened), Is.EqualTo(1));
         Assert.That(stand.Count(ShootdownCounter.Collateral), Is.EqualTo(10), "ten pages of this address space, and none of the other's");
+        Assert.That(stand.Count(ShootdownCounter.EntriesLost), Is.EqualTo(50));
+    }
+
+    [TestCase(3, 0, 3, Description = "all three had been read")]
+    [TestCase(0, 1, 0, Description = "others of the address space had been, which page-by-page flushes leave alone")]
+    public void An_interrupt_is_useless_when_it_takes_away_nothing_of_what_it_was_about(int read, int useless, int lost)
+    {
+        using var stand = new ShootdownStand(vcpus: 2);
+        AddressSpace mm = stand.Create(pages: 8);
+        stand.Load(1, mm);
+        if (read == 0)
+            Assert.That(stand.Read(1, ShootdownStand.Page(5)));
+        else
+            stand.ReadPages(1, read);
+        stand.Tlb.FlushMmRange(stand.Self, mm, ShootdownStand.Base, ShootdownStand.Page(3), 12, freedTables: false);
+        Assert.That((stand.Count(ShootdownCounter.IpisReceived), stand.Count(ShootdownCounter.Useless), stand.Count(ShootdownCounter.EntriesLost)),
+            Is.EqualTo((1UL, (ulong)useless, (ulong)lost)));
     }
 }
