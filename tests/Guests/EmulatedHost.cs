@@ -67,9 +67,13 @@ public static class EmulatedHost
         return NativeHost.Run(CommandSettings with { Input = run.Input, Directory = run.Directory, Timeout = run.Timeout + TimeSpan.FromSeconds(20) }, command[0], command[1..]);
     }
 
+    /// <summary>What users run, compiled ahead of time where the build does that; a copy of it without that lies beside the tests.</summary>
+    private static readonly string Built =
+        AppContext.BaseDirectory.Replace(Path.Combine(GuestPrograms.Root, "tests"), Path.Combine(GuestPrograms.Root, "emulator", "Cli"), StringComparison.Ordinal);
+
     /// <summary>The host's words for <c>emulator WORDS</c>.</summary>
     public static string[] CommandLine(params string[] words) =>
-        [NativeHost.Find("dotnet") ?? Environment.ProcessPath!, Path.Combine(AppContext.BaseDirectory, "emulator.dll"), .. words];
+        [NativeHost.Find("dotnet") ?? Environment.ProcessPath!, Path.Combine(Built, "emulator.dll"), .. words];
 }
 
 /// <summary>The host's ends of a guest's standard descriptors, drained as the guest writes.</summary>
