@@ -2,6 +2,7 @@ using System.Runtime.ExceptionServices;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Scheduling;
 
 namespace Emulator.Kernel;
 
@@ -126,7 +127,8 @@ public sealed partial class Machine
     /// <param name="body">Runs with a vCPU, and without one while it sleeps.</param>
     /// <param name="mm">Whose user it becomes for its life: that of another task, or a copy made by <see cref="Mm.Fork"/>; null: an empty one.</param>
     /// <param name="name">As reports and /proc name it.</param>
-    public KernelThread Spawn(Action<Task> body, Mm? mm = null, string name = "kthread")
+    /// <param name="vcpu">The one vCPU that it may run on; null: any.</param>
+    public KernelThread Spawn(Action<Task> body, Mm? mm = null, string name = "kthread", int? vcpu = null)
     {
         int pid = Processes.AllocatePid();
         var process = new Process(this, pid, Init) { ProcessGroup = pid, Session = pid, StartNs = Clock.MonotonicNs };
@@ -137,6 +139,8 @@ public sealed partial class Machine
             Files = new FdTable(),
             Fs = new FsContext(Vfs.Root, Vfs.Root),
         };
+        if (vcpu is { } only)
+            task.Scheduling.Affinity = CpuSet.Of(only);
         process.Threads.Add(task);
         lock (Processes.Lock)
             Init.Children.Add(process);

@@ -4,11 +4,13 @@ using Emulator.Cli.Host;
 
 namespace Emulator.Cli.Commands;
 
-/// <summary>The verbs. <c>emulator PROGRAM ...</c> is short for <c>emulator run PROGRAM ...</c>.</summary>
+/// <summary>The verbs. <c>emulator PROGRAM ...</c> is short for <c>emulator run PROGRAM ...</c>; a program with a verb's name is written as a path.</summary>
 internal static class CommandLine
 {
     public static int Run(string[] args)
     {
+        if (args.Length > 0 && args[0].Equals("claims", StringComparison.Ordinal))
+            return new ClaimsCommand().Execute(args[1..]);
         int start = args.Length > 0 && args[0].Equals("run", StringComparison.Ordinal) ? 1 : 0;
         var run = new RunCommand();
         int own = ArgumentSplitter.CountOwn(args, start, run.TakesValue);

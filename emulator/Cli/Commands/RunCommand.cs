@@ -57,6 +57,7 @@ internal sealed class RunCommand
             Runs Linux x86-64 programs on virtual CPUs with a software MMU and their own TLBs.
 
             Usage: emulator [run] [options] PROGRAM [ARGS...]
+                   emulator claims list|run [options] [CLAIM...]
 
             Options end at PROGRAM; what follows is the guest's. The exit status is the guest's; 124 time-out, 125 our failure, 126 not executable, 127 not found.
             """);

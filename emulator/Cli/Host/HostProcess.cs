@@ -6,7 +6,7 @@ namespace Emulator.Cli.Host;
 /// <summary>What the command line does to its own host process: writing whole messages, and dying by a signal.</summary>
 internal static unsafe partial class HostProcess
 {
-    private const int StandardError = 2;
+    public const int StandardOutput = 1, StandardError = 2;
     private const int GetDescriptorFlags = 1, CloseOnExec = 1;
     private const int ResourceCore = 4;
     private const int TerminalStop = 20;

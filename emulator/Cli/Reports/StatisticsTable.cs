@@ -10,14 +10,7 @@ internal static class StatisticsTable
 {
     public static void Write(Statistics s, IReadOnlyDictionary<ulong, long> unsupported, TextWriter output, Palette palette)
     {
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
-        {
-            Ansi = palette.Enabled ? AnsiSupport.Yes : AnsiSupport.No,
-            ColorSystem = palette.Enabled ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
-            Interactive = InteractionSupport.No,
-            Out = new AnsiConsoleOutput(output),
-        });
-        console.Profile.Width = 160;
+        IAnsiConsole console = palette.Console(output, width: 160);
         ulong instructions = s["cpu.instructions"];
         Table table = new Table().Border(TableBorder.None).Expand();
         table.AddColumn(new TableColumn("value").RightAligned().NoWrap());

@@ -21,6 +21,13 @@ public sealed unsafe partial class Task
     /// <summary>Ends this task's sleep. Any thread may call it.</summary>
     public void WakeUp() => Machine.Scheduler.Wake(this);
 
+    /// <summary>Goes to a vCPU and stays there (sched_setaffinity).</summary>
+    public void MoveTo(int vcpu)
+    {
+        Machine.Scheduler.SetAffinity(this, CpuSet.Of(vcpu));
+        Machine.Scheduler.Yield(this);
+    }
+
     /// <summary>A place where a deterministic machine may switch to another task. Costs nothing on a parallel one.</summary>
     public void PreemptionPoint() => Machine.Scheduler.PreemptionPoint(this);
 

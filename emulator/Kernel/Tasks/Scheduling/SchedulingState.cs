@@ -67,6 +67,13 @@ internal struct CpuSet : IEquatable<CpuSet>
 
     public static CpuSet All => new() { _w0 = ~0UL, _w1 = ~0UL, _w2 = ~0UL, _w3 = ~0UL };
 
+    public static CpuSet Of(int cpu)
+    {
+        CpuSet set = default;
+        set[cpu >> 6] = 1UL << (cpu & 63);
+        return set;
+    }
+
     public ulong this[int word]
     {
         readonly get => word switch { 0 => _w0, 1 => _w1, 2 => _w2, _ => _w3 };

@@ -1,0 +1,21 @@
+using System.Collections.Immutable;
+using Emulator.Claims.Notifiers;
+
+namespace Emulator.Claims;
+
+/// <summary>All claims, in the order of their numbers.</summary>
+public static class ClaimList
+{
+    public static ImmutableArray<Claim> All { get; } =
+    [
+        new StartEndForWalkers(),
+        new EndMeansFreed(),
+        new FlushAllIsTrivial(),
+        new NotifyAfterTheLock(),
+        new SameTablesNeedNothing(),
+    ];
+
+    /// <summary>The claim of a number or a name, or null.</summary>
+    public static Claim? Find(string numberOrName) =>
+        All.FirstOrDefault(c => c.Number.Equals(numberOrName, StringComparison.OrdinalIgnoreCase) || c.Name.Equals(numberOrName, StringComparison.OrdinalIgnoreCase));
+}

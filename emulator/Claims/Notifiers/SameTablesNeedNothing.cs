@@ -1,0 +1,51 @@
+using Emulator.Kernel.Memory;
+using Emulator.Kernel.Notifiers;
+
+namespace Emulator.Claims.Notifiers;
+
+/// <summary>Claim 41.</summary>
+internal sealed class SameTablesNeedNothing : Claim
+{
+    public override string Number => "41";
+
+    public override string Name => "same-tables-need-nothing";
+
+    public override string Text => "a device that walks the same page tables as the processors need not be told of their changes";
+
+    public override string Source => "framing by Dave Hansen, mshare RFC thread";
+
+    public override Verdict Expected => Verdict.False;
+
+    public override string Reason => "the entry is gone for both, but the device's TLB keeps the translation";
+
+    protected override Verdict Try(Evidence evidence)
+    {
+        Outcome told = Read(evidence, "told where the processors flush", MmuNotifierOps.ArchInvalidateSecondaryTlbs);
+        Require(told == Outcome.Fault, "the device reads on although it was told");
+        return Judge(Read(evidence, "told nothing", MmuNotifierOps.None) == Outcome.Fault);
+    }
+
+    private static Outcome Read(Evidence evidence, string title, MmuNotifierOps ops)
+    {
+        Outcome outcome = default;
+        evidence.Stage(title, 1, stage =>
+        {
+            Task task = stage.Task;
+            Mm mm = task.Mm;
+            ulong at = Memory.Fill(task, 2);
+            var device = new WalkerDevice(stage.Machine, mm, ops);
+            if (ops != MmuNotifierOps.None)
+                device.Register(task, mm);
+            Require(device.Read(at).Outcome == Outcome.Coherent, "the device cannot read");
+            mm.Munmap(task, at, 0x1000);
+            Require(!mm.TryWalk(at, write: false, out _), "the entry is not gone");
+            DeviceRead read = device.Read(at);
+            outcome = read.Outcome;
+            stage.Evidence.Add($"after munmap the {read}");
+            if (ops != MmuNotifierOps.None)
+                device.Unregister(task);
+            stage.Count();
+        });
+        return outcome;
+    }
+}

@@ -1,0 +1,71 @@
+using Emulator.Claims;
+
+namespace Emulator.Tests.Claims;
+
+public sealed class ClaimTests
+{
+    /// <summary>Kept apart from what the scenarios themselves expect.</summary>
+    private static readonly Dictionary<string, Verdict> Verdicts = new()
+    {
+        ["37"] = Verdict.True, ["38"] = Verdict.Partly, ["39"] = Verdict.Partly, ["40"] = Verdict.False, ["41"] = Verdict.False,
+    };
+
+    private static IEnumerable<string> Numbers => ClaimList.All.Select(static c => c.Number);
+
+    [TestCaseSource(nameof(Numbers))]
+    public void The_verdict_is_the_expected_one_whatever_the_seed(string number)
+    {
+        Claim claim = ClaimList.Find(number)!;
+        Assert.That(Verdicts, Does.ContainKey(number));
+        for (ulong seed = 0; seed < 3; seed++)
+        {
+            ClaimResult result = claim.Run(seed);
+            string seen = string.Join('\n', result.Evidence.Cases.SelectMany(static c => c.Lines.Prepend(c.Title)));
+            Assert.That(result.Verdict, Is.EqualTo(Verdicts[number]), $"seed {seed}\n{seen}");
+            Assert.That(result.IsAsExpected);
+            Assert.That(result.Evidence.Cases.Sum(static c => c.Lines.Count), Is.Positive);
+        }
+    }
+
+    [Test]
+    public void The_same_seed_gives_the_same_evidence()
+    {
+        static string Evidence() => string.Join('\n', ClaimList.Find("40")!.Run(7).Evidence.Cases
+            .SelectMany(static c => c.Lines.Concat(c.Counters.Select(static p => p.ToString()))));
+        Assert.That(Evidence(), Is.EqualTo(Evidence()));
+    }
+
+    [Test]
+    public void Claims_are_listed_once_and_in_order()
+    {
+        string[] numbers = [.. Numbers];
+        Assert.That(numbers, Is.Unique);
+        Assert.That(numbers, Is.EquivalentTo(Verdicts.Keys));
+        Assert.That(numbers.Select(static n => int.Parse(n.TrimEnd('b'))), Is.Ordered);
+        Assert.That(ClaimList.All.Select(static c => c.Name), Is.Unique);
+    }
+
+    private sealed class Doubtful : Claim
+    {
+        public override string Number => "0";
+        public override string Name => "doubtful";
+        public override string Text => "";
+        public override string Source => "";
+        public override string Reason => "";
+        public override Verdict Expected => Verdict.True;
+
+        protected override Verdict Try(Evidence evidence)
+        {
+            Require(false, "the detector is blind");
+            return Verdict.True;
+        }
+    }
+
+    [Test]
+    public void A_failed_control_makes_a_verdict_inconclusive()
+    {
+        ClaimResult result = new Doubtful().Run();
+        Assert.That((result.Verdict, result.IsAsExpected), Is.EqualTo((Verdict.Inconclusive, false)));
+        Assert.That(result.Evidence.Cases[^1].Lines, Is.EqualTo(["the detector is blind"]));
+    }
+}
