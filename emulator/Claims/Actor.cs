@@ -68,15 +68,15 @@ public sealed class Actor
     private unsafe Sighting Look(Task task, ulong address, FrameTag? expected)
     {
         if (!task.TryTranslateUser(address, write: false, out byte* host))
-            return new Sighting(this, address, Outcome.Fault, default, 0, expected, 0);
+            return new Sighting(this, address, Finding.Fault, default, 0, expected, 0);
         PhysicalMemory memory = _stage.Machine.Memory;
         var frame = new Pfn((ulong)(host - memory.Base) >> Pfn.Shift);
         uint generation = _stage.Machine.Pages[frame].Generation;
         bool walks = task.Mm.TryWalk(address, write: false, out Pfn now) && now == frame;
-        Outcome outcome = walks ? Outcome.Coherent
-            : expected is { } tag && tag.Frame == frame && tag.Generation == generation ? Outcome.Stale
-            : Outcome.Corrupt;
-        return new Sighting(this, address, outcome, frame, generation, expected, *host);
+        Finding finding = walks ? Finding.Coherent
+            : expected is { } tag && tag.Frame == frame && tag.Generation == generation ? Finding.Stale
+            : Finding.Corrupt;
+        return new Sighting(this, address, finding, frame, generation, expected, *host);
     }
 
     internal void Leave()
@@ -122,7 +122,7 @@ public readonly record struct FrameTag(Pfn Frame, uint Generation)
 }
 
 /// <summary>What an access came to.</summary>
-public enum Outcome
+public enum Finding
 {
     /// <summary>No translation, and none to be had.</summary>
     Fault,
@@ -138,18 +138,18 @@ public enum Outcome
 }
 
 /// <summary>One access, and where it led.</summary>
-public readonly record struct Sighting(Actor Actor, ulong Address, Outcome Outcome, Pfn Frame, uint Generation, FrameTag? Expected, byte Value)
+public readonly record struct Sighting(Actor Actor, ulong Address, Finding Finding, Pfn Frame, uint Generation, FrameTag? Expected, byte Value)
 {
     public override string ToString()
     {
         string who = string.Create(CultureInfo.InvariantCulture, $"{Actor.Name} on vCPU {Actor.Vcpu} reads 0x{Address:x}: ");
-        if (Outcome == Outcome.Fault)
+        if (Finding == Finding.Fault)
             return who + "SIGSEGV or SIGBUS";
         string where = string.Create(CultureInfo.InvariantCulture, $"{Value} from {new FrameTag(Frame, Generation)}");
-        return who + Outcome switch
+        return who + Finding switch
         {
-            Outcome.Coherent => where + ", as the tables say",
-            Outcome.Stale => where + ", which the tables do not map there any more: stale",
+            Finding.Coherent => where + ", as the tables say",
+            Finding.Stale => where + ", which the tables do not map there any more: stale",
             _ => $"{where}, freed since {(Expected is { } tag ? string.Create(CultureInfo.InvariantCulture, $"generation {tag.Generation}") : "it was mapped")}: corruption",
         };
     }

@@ -9,7 +9,7 @@ public sealed class ClaimsCommandTests
     private static Outcome Claims(params string[] words)
     {
         string[] command = EmulatedHost.CommandLine(["claims", .. words]);
-        return NativeHost.Run(new HostRun { Timeout = TimeSpan.FromSeconds(60) }, command[0], command[1..]);
+        return NativeHost.Run(new GuestRun(command[0], []) { Timeout = TimeSpan.FromSeconds(60) }, command[0], command[1..]);
     }
 
     [Test]

@@ -20,15 +20,15 @@ internal sealed class FlushAllIsTrivial : Claim
 
     protected override Verdict Try(Evidence evidence)
     {
-        Require(Read(evidence, "33 pages, naive driver", 33, naive: true) == Outcome.Fault, "the naive driver cannot flush a range either");
-        bool guarded = Read(evidence, "34 pages, driver that looks for everything first", 34, naive: false) == Outcome.Fault;
-        bool naive = Read(evidence, "34 pages, naive driver", 34, naive: true) == Outcome.Fault;
+        Require(Read(evidence, "33 pages, naive driver", 33, naive: true) == Finding.Fault, "the naive driver cannot flush a range either");
+        bool guarded = Read(evidence, "34 pages, driver that looks for everything first", 34, naive: false) == Finding.Fault;
+        bool naive = Read(evidence, "34 pages, naive driver", 34, naive: true) == Finding.Fault;
         return Judge(guarded, naive);
     }
 
-    private static Outcome Read(Evidence evidence, string title, int pages, bool naive)
+    private static Finding Read(Evidence evidence, string title, int pages, bool naive)
     {
-        Outcome outcome = default;
+        Finding finding = default;
         evidence.Stage(title, 1, stage =>
         {
             Task task = stage.Task;
@@ -36,14 +36,14 @@ internal sealed class FlushAllIsTrivial : Claim
             ulong at = Memory.Fill(task, pages + 1); // The last one keeps the tables.
             var device = new WalkerDevice(stage.Machine, mm, MmuNotifierOps.ArchInvalidateSecondaryTlbs) { Naive = naive };
             device.Register(task, mm);
-            Require(device.Read(at).Outcome == Outcome.Coherent, "the device cannot read");
+            Require(device.Read(at).Finding == Finding.Coherent, "the device cannot read");
             mm.Munmap(task, at, (ulong)pages << 12);
             DeviceRead read = device.Read(at);
-            outcome = read.Outcome;
+            finding = read.Finding;
             stage.Evidence.Add($"after munmap the {read}");
             device.Unregister(task);
             stage.Count();
         });
-        return outcome;
+        return finding;
     }
 }

@@ -59,7 +59,7 @@ internal sealed class NotifyAfterTheLock : Claim
             KernelThread child = machine.Fork(task, other => queue.Wait(other, () => Volatile.Read(ref childMayGo), interruptible: false));
             device.Register(task, mm);
             before.Register(task, mm);
-            Require(device.Read(a).Outcome == Outcome.Coherent && device.Read(b).Outcome == Outcome.Coherent, "the device cannot read");
+            Require(device.Read(a).Finding == Finding.Coherent && device.Read(b).Finding == Finding.Coherent, "the device cannot read");
 
             KernelThread copier = machine.Spawn(other => other.TryWrite(a, (byte)0), mm);
             queue.Wait(task, () => Volatile.Read(ref held), interruptible: false);

@@ -20,14 +20,14 @@ internal sealed class SameTablesNeedNothing : Claim
 
     protected override Verdict Try(Evidence evidence)
     {
-        Outcome told = Read(evidence, "told where the processors flush", MmuNotifierOps.ArchInvalidateSecondaryTlbs);
-        Require(told == Outcome.Fault, "the device reads on although it was told");
-        return Judge(Read(evidence, "told nothing", MmuNotifierOps.None) == Outcome.Fault);
+        Finding told = Read(evidence, "told where the processors flush", MmuNotifierOps.ArchInvalidateSecondaryTlbs);
+        Require(told == Finding.Fault, "the device reads on although it was told");
+        return Judge(Read(evidence, "told nothing", MmuNotifierOps.None) == Finding.Fault);
     }
 
-    private static Outcome Read(Evidence evidence, string title, MmuNotifierOps ops)
+    private static Finding Read(Evidence evidence, string title, MmuNotifierOps ops)
     {
-        Outcome outcome = default;
+        Finding finding = default;
         evidence.Stage(title, 1, stage =>
         {
             Task task = stage.Task;
@@ -36,16 +36,16 @@ internal sealed class SameTablesNeedNothing : Claim
             var device = new WalkerDevice(stage.Machine, mm, ops);
             if (ops != MmuNotifierOps.None)
                 device.Register(task, mm);
-            Require(device.Read(at).Outcome == Outcome.Coherent, "the device cannot read");
+            Require(device.Read(at).Finding == Finding.Coherent, "the device cannot read");
             mm.Munmap(task, at, 0x1000);
             Require(!mm.TryWalk(at, write: false, out _), "the entry is not gone");
             DeviceRead read = device.Read(at);
-            outcome = read.Outcome;
+            finding = read.Finding;
             stage.Evidence.Add($"after munmap the {read}");
             if (ops != MmuNotifierOps.None)
                 device.Unregister(task);
             stage.Count();
         });
-        return outcome;
+        return finding;
     }
 }

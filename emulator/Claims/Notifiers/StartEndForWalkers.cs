@@ -46,7 +46,7 @@ internal sealed class StartEndForWalkers : Claim
             void Look(string when)
             {
                 DeviceRead read = device.Read(at);
-                corrupts |= read.Outcome == Outcome.Corrupt;
+                corrupts |= read.Finding == Finding.Corrupt;
                 stage.Evidence.Add($"{when}: {read}");
             }
             // The last registered is told first.
@@ -55,7 +55,7 @@ internal sealed class StartEndForWalkers : Claim
             behind.Register(task, mm);
             device.Register(task, mm);
             before.Register(task, mm);
-            Require(device.Read(at).Outcome == Outcome.Coherent, "the device cannot read");
+            Require(device.Read(at).Finding == Finding.Coherent, "the device cannot read");
 
             mm.Munmap(task, at, Many << 12);
             mm.Mremap(task, next, 0x1000, Many << 12, MREMAP_MAYMOVE | MREMAP_FIXED, 0x10_0000_0000);

@@ -58,29 +58,29 @@ internal sealed class WalkerDevice(Machine machine, Mm mm, MmuNotifierOps ops) :
             if (!_tlb.TryGetValue(page, out FrameTag cached))
             {
                 if (!walks)
-                    return new DeviceRead(address, Outcome.Fault, default, 0, 0);
+                    return new DeviceRead(address, Finding.Fault, default, 0, 0);
                 _tlb[page] = cached = new FrameTag(now, machine.Pages[now].Generation);
             }
             uint generation = machine.Pages[cached.Frame].Generation;
-            Outcome outcome = generation != cached.Generation ? Outcome.Corrupt : walks && now == cached.Frame ? Outcome.Coherent : Outcome.Stale;
-            return new DeviceRead(address, outcome, cached, generation, machine.Memory.BytesOf(cached.Frame)[(int)(address & 0xFFF)]);
+            Finding finding = generation != cached.Generation ? Finding.Corrupt : walks && now == cached.Frame ? Finding.Coherent : Finding.Stale;
+            return new DeviceRead(address, finding, cached, generation, machine.Memory.BytesOf(cached.Frame)[(int)(address & 0xFFF)]);
         }
     }
 }
 
 /// <summary>One access of a device.</summary>
 /// <param name="Address">What it read.</param>
-/// <param name="Outcome">What came of it.</param>
+/// <param name="Finding">What came of it.</param>
 /// <param name="Cached">The translation that it used, as it was fetched.</param>
 /// <param name="Generation">The frame's generation at the access.</param>
 /// <param name="Value">The byte read.</param>
-internal readonly record struct DeviceRead(ulong Address, Outcome Outcome, FrameTag Cached, uint Generation, byte Value)
+internal readonly record struct DeviceRead(ulong Address, Finding Finding, FrameTag Cached, uint Generation, byte Value)
 {
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"device reads 0x{Address:x}: ") + Outcome switch
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"device reads 0x{Address:x}: ") + Finding switch
     {
-        Outcome.Fault => "no translation",
-        Outcome.Coherent => $"{Cached}, as the tables say",
-        Outcome.Stale => $"{Cached}, which the tables do not map there any more: stale",
+        Finding.Fault => "no translation",
+        Finding.Coherent => $"{Cached}, as the tables say",
+        Finding.Stale => $"{Cached}, which the tables do not map there any more: stale",
         _ => string.Create(CultureInfo.InvariantCulture, $"{Cached}, which is at generation {Generation} now: corruption"),
     };
 }
