@@ -24,7 +24,7 @@ public static class GuestPrograms
     [
         Guest("hello"), Guest("echo"), Guest("echo", "plain", "", "two words", "--help", "-g", "--", "tab\tnew\nline \"quoted\""),
         Guest("primes", "20000"), Guest("sorting", "600"), Guest("hashing", "8"), Guest("integers"), Guest("floating"), Guest("faults"), Guest("mmap"),
-        Guest("files"), .. CrashWays.Select(way => Guest("crash", way)),
+        Guest("files"), Guest("sparse", "32"), Guest("sparse", "32", "private"), Guest("sparse", "32", "faults"), .. CrashWays.Select(way => Guest("crash", way)),
     ];
 
     /// <summary>Everything that ends by itself.</summary>

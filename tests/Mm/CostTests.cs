@@ -51,6 +51,31 @@ public sealed unsafe class CostTests
         });
     }
 
+    [TestCase(MAP_PRIVATE)]
+    [TestCase(MAP_SHARED)]
+    public void A_populated_page_costs_its_entry_and_its_metadata(int sharing)
+    {
+        const ulong Pages = 1 << 18;
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 2UL << 30 });
+        machine.Run(task =>
+        {
+            Map(task.Mm, 4096, 0);
+            long frames = machine.Pages.UsedFrames, managed = GC.GetAllocatedBytesForCurrentThread();
+            Assert.That(task.Mm.Mmap(null, At, Pages << 12, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, null, 0), Is.EqualTo((long)At));
+            managed = GC.GetAllocatedBytesForCurrentThread() - managed;
+            Assert.That(task.Mm.ResidentPages, Is.GreaterThanOrEqualTo((long)Pages));
+            Assert.That(machine.Pages.UsedFrames - frames, Is.LessThanOrEqualTo((long)(Pages + (Pages / 512) + 8)));
+            Assert.That(managed, Is.LessThan(8 * (long)Pages));
+            int present = 0;
+            for (ulong i = 0; i < Pages; i += 1021)
+            {
+                Assert.That(task.Mm.TryWalk(At + (i << 12), write: false, out Pfn frame), Is.True);
+                present += IsPresent(machine.Memory.Pointer(frame)) ? 1 : 0;
+            }
+            Assert.That(present, Is.Zero);
+        });
+    }
+
     private static void Map(Kernel.Memory.Mm mm, ulong bytes, int flags) => Assert.That(
         mm.Mmap(null, At, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, null, 0), Is.EqualTo((long)At));
 

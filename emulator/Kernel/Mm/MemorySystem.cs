@@ -207,4 +207,6 @@ public sealed class FaultCounters
     }
 
     internal void Count(FaultKind kind) => Interlocked.Increment(ref _counts[(int)kind]);
+
+    internal void Count(FaultKind kind, long n) => Interlocked.Add(ref _counts[(int)kind], n);
 }

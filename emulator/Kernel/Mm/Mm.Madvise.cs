@@ -150,37 +150,6 @@ public sealed unsafe partial class Mm
         return ChangeFlags(task, ref vma, start, end, flags);
     }
 
-    private long MadvisePopulate(Task? task, ulong start, ulong end, bool write)
-    {
-        for (ulong address = start; address < end; address += 0x1000)
-        {
-            _system.Reclaim.Balance(task);
-            LockRead(task);
-            Vma? vma = Vmas.Find(address);
-            FaultFlags flags = write ? FaultFlags.Write : FaultFlags.Read;
-            long error;
-            if (vma is null)
-                error = -Errno.ENOMEM;
-            else if (!Allows(vma, flags) || (!write && (vma.Flags & VmFlags.Read) == 0))
-                error = -Errno.EINVAL;
-            else
-                error = FaultIn(task, vma, address, flags) switch
-                {
-                    FaultOutcome.Done => 0,
-                    FaultOutcome.OutOfMemory => -Errno.ENOMEM,
-                    _ => -Errno.EFAULT,
-                };
-            if (error == 0)
-                address = LastPageOfEntry(address);
-            UnlockRead();
-            if (error == -Errno.ENOMEM && vma is not null && MakeRoom(task))
-                address -= 0x1000;
-            else if (error < 0)
-                return error;
-        }
-        return 0;
-    }
-
     /// <summary>madvise_remove: punches a hole into the file behind a shared writable mapping.</summary>
     private long MadviseRemove(Task? task, ulong start, ulong end)
     {

@@ -392,45 +392,4 @@ public sealed partial class Mm
             Populate(task, populateFrom, populateTo);
         return (long)address;
     }
-
-    /// <summary>
-    /// Brings the pages of a range in (__mm_populate). A page that cannot be had ends it, or with <paramref name="ignoreErrors"/> the
-    /// work on its VMA. 0, or -ENOMEM or -EAGAIN as mlock reports them.
-    /// </summary>
-    internal long Populate(Task? task, ulong start, ulong end, bool ignoreErrors = true)
-    {
-        for (ulong address = start; address < end; address += 0x1000)
-        {
-            _system.Reclaim.Balance(task);
-            LockRead(task);
-            Vma? vma = Vmas.FindIntersection(address, end);
-            if (vma is null)
-            {
-                UnlockRead();
-                return 0;
-            }
-            address = Math.Max(address, vma.Start);
-            // Any permission will do, so that locking a mapping that is only to be executed works.
-            bool write = (vma.Flags & (VmFlags.Write | VmFlags.Shared)) == VmFlags.Write;
-            FaultOutcome outcome =
-                (vma.Flags & VmFlags.LockOnFault) != 0 ? FaultOutcome.Done
-                : (vma.Flags & VmFlags.Access) == 0 ? FaultOutcome.Forbidden
-                : FaultIn(task, vma, address, write ? FaultFlags.Write : FaultFlags.Read);
-            ulong vmaEnd = vma.End;
-            if (outcome == FaultOutcome.Done)
-                address = LastPageOfEntry(address);
-            UnlockRead();
-            if (outcome == FaultOutcome.Done)
-                continue;
-            if (outcome == FaultOutcome.OutOfMemory && MakeRoom(task))
-            {
-                address -= 0x1000;
-                continue;
-            }
-            if (!ignoreErrors)
-                return outcome == FaultOutcome.OutOfMemory ? -Errno.EAGAIN : -Errno.ENOMEM;
-            address = vmaEnd - 0x1000;
-        }
-        return 0;
-    }
 }

@@ -145,14 +145,8 @@ public sealed unsafe class PageAllocator : IDisposable
         bool stale = false;
         for (ulong i = 0; i < 1UL << order; i++)
         {
-            ref Page page = ref _pages[taken + i];
-            stale |= (page.Flags & PageFlags.Used) != 0;
-            page.MapCount = 0;
-            page.Owner = 0;
-            page.Index = 0;
-            page.Flags = flags | PageFlags.Used | (order == 0 ? PageFlags.None : i == 0 ? PageFlags.Head : PageFlags.Tail);
-            // Last: reclaim's hand may take a reference at any time from now on (TryGet).
-            Volatile.Write(ref page.RefCount, i == 0 ? 1 : 0);
+            PageFlags part = order == 0 ? PageFlags.None : i == 0 ? PageFlags.Head : PageFlags.Tail;
+            stale |= Prepare(taken + i, flags | part, references: i == 0 ? 1 : 0);
         }
         if (stale)
             Clean(frame, order, zero);
@@ -160,6 +154,43 @@ public sealed unsafe class PageAllocator : IDisposable
         if ((flags & PageFlags.Table) != 0)
             Interlocked.Increment(ref _tables);
         return true;
+    }
+
+    /// <summary>Allocates single frames, each with a reference count of 1, as many as there are.</summary>
+    /// <returns>How many of <paramref name="frames"/> were filled.</returns>
+    public int Allocate(PageFlags flags, bool zero, Span<Pfn> frames)
+    {
+        int count = 0;
+        lock (_lock)
+        {
+            for (ulong taken; count < frames.Length && (taken = Take(0)) != NoFrame; count++)
+                frames[count] = new Pfn(taken);
+            _used += count;
+            if (_used > _peak)
+                _peak = _used;
+        }
+        foreach (Pfn frame in frames[..count])
+        {
+            if (Prepare(frame.Value, flags, references: 1))
+                Clean(frame, 0, zero);
+            History?.Allocated(frame, flags);
+        }
+        return count;
+    }
+
+    /// <summary>Writes the metadata of a frame that is handed out; true: it has held data before.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool Prepare(ulong frame, PageFlags flags, int references)
+    {
+        ref Page page = ref _pages[frame];
+        bool stale = (page.Flags & PageFlags.Used) != 0;
+        page.MapCount = 0;
+        page.Owner = 0;
+        page.Index = 0;
+        page.Flags = flags | PageFlags.Used;
+        // Last: reclaim's hand may take a reference at any time from now on (TryGet).
+        Volatile.Write(ref page.RefCount, references);
+        return stale;
     }
 
     /// <summary>Takes another reference to a frame that the caller knows is held.</summary>

@@ -4,7 +4,8 @@ namespace Emulator.Kernel.Memory;
 
 /// <summary>
 /// The frames of a page cache by page index: a radix tree of 64-way nodes that grows upwards with the largest index (Linux's xarray).
-/// A leaf slot is four bytes, so that a populated page costs little beyond its <see cref="Page"/>. Not synchronised.
+/// A leaf slot is four bytes, so that a populated page costs little beyond its <see cref="Page"/>. Not synchronised, not even for reading:
+/// the leaf used last is kept at hand, because most uses go from page to page.
 /// </summary>
 internal sealed class PageIndex
 {
@@ -20,22 +21,41 @@ internal sealed class PageIndex
 
     private Node? _root;
     private int _level;
+    private Node? _leaf;
+    private ulong _leafStart;
 
     /// <summary>Pages present.</summary>
     public long Count { get; private set; }
 
     public bool TryGet(ulong index, out Pfn frame)
     {
-        Node? node = Fits(index) ? _root : null;
-        for (int level = _level; level > 0 && node is not null; level--)
-            node = (Node?)node.Children![Slot(index, level)];
-        uint value = node?.Frames![Slot(index, 0)] ?? 0;
+        uint value = FindLeaf(index)?.Frames![Slot(index, 0)] ?? 0;
         frame = new Pfn(value);
         return value != 0;
     }
 
     /// <summary>Enters a page where none is.</summary>
     public void Add(ulong index, Pfn frame)
+    {
+        Node leaf = FindLeaf(index) ?? MakeLeaf(index);
+        leaf.Frames![Slot(index, 0)] = checked((uint)frame.Value);
+        leaf.Used++;
+        Count++;
+    }
+
+    private Node? FindLeaf(ulong index)
+    {
+        if (_leaf is not null && _leafStart == Start(index))
+            return _leaf;
+        Node? node = Fits(index) ? _root : null;
+        for (int level = _level; level > 0 && node is not null; level--)
+            node = (Node?)node.Children![Slot(index, level)];
+        if (node is not null)
+            (_leaf, _leafStart) = (node, Start(index));
+        return node;
+    }
+
+    private Node MakeLeaf(ulong index)
     {
         while (!Fits(index))
             Grow();
@@ -50,9 +70,7 @@ internal sealed class PageIndex
             }
             node = (Node)child;
         }
-        node.Frames![Slot(index, 0)] = checked((uint)frame.Value);
-        node.Used++;
-        Count++;
+        return node;
     }
 
     /// <summary>Removes the page at <paramref name="index"/> if there is one.</summary>
@@ -60,22 +78,35 @@ internal sealed class PageIndex
     {
         if (!TryGet(index, out frame))
             return false;
+        Count--;
+        if (_leaf!.Used > 1)
+        {
+            _leaf.Used--;
+            _leaf.Frames![Slot(index, 0)] = 0;
+            return true;
+        }
+        _leaf = null;
         if (Prune(_root!, _level, index))
         {
             _root = null;
             _level = 0;
         }
-        Count--;
         return true;
     }
 
     /// <summary>The first page present at or after <paramref name="index"/>.</summary>
     public bool TryGetNext(ulong index, out ulong found, out Pfn frame)
     {
+        if (TryGet(index, out frame))
+        {
+            found = index;
+            return true;
+        }
         found = 0;
-        frame = default;
         return _root is not null && Fits(index) && Next(_root, _level, 0, index, ref found, ref frame);
     }
+
+    private static ulong Start(ulong index) => index & ~(ulong)(Fanout - 1);
 
     private static int Slot(ulong index, int level) => (int)(index >> (level * Bits)) & (Fanout - 1);
 

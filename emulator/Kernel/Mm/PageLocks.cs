@@ -48,7 +48,10 @@ internal sealed class PageLocks
     public void Unlock(Pfn frame)
     {
         Interlocked.And(ref Word(frame), ~(uint)PageFlags.Locked);
-        Queue(frame).WakeAll();
+        // A full fence, as WakeAll has one: few pages have anybody waiting.
+        WaitQueue queue = Queue(frame);
+        if (queue.HasWaiters)
+            queue.WakeAll();
     }
 
     /// <summary>Waits while the holder of a page's lock sees to it that an entry becomes another one (migration_entry_wait).</summary>

@@ -117,6 +117,9 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
         return true;
     }
 
+    /// <summary>The pages from an index on, locked and with a reference each, as many as can be had without waiting (see <see cref="PageCache.TryLockPages"/>).</summary>
+    internal int LockPages(ulong first, Span<Pfn> frames) => Volatile.Read(ref _punched) is null ? TryLockPages(first, frames) : 0;
+
     /// <summary>Populates [offset, offset + length), growing the file unless <paramref name="keepSize"/> (shmem_fallocate).</summary>
     public long Allocate(Task? task, ulong offset, ulong length, bool keepSize)
     {
