@@ -19,6 +19,13 @@ public sealed partial class GoldenTests
     [Test]
     public void Help() => Check("help", Outcome("hello", "--help").Output);
 
+    [Test]
+    public void Help_of_compare()
+    {
+        string[] command = EmulatedHost.CommandLine("compare", "--help");
+        Check("help-compare", NativeHost.Run(EmulatedHost.CommandSettings, command[0], command[1..]).Output);
+    }
+
     [TestCase("hello"), TestCase("fork", "2"), TestCase("crash", "null")]
     public void System_calls(string guest, params string[] arguments)
         => Check($"strace-{guest}", Addresses().Replace(Errors(guest, arguments, "--sched", "deterministic", "-q", "--strace"), "0xADDRESS"));

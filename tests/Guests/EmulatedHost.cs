@@ -9,7 +9,7 @@ namespace Emulator.Tests.Guests;
 /// <summary>Runs programs in the emulator: in this process, or as the command that a user types.</summary>
 public static class EmulatedHost
 {
-    private static readonly GuestRun CommandSettings = new("")
+    public static readonly GuestRun CommandSettings = new("")
     {
         Environment = ["PATH=/bin:/usr/bin", "LC_ALL=C", "DOTNET_CLI_TELEMETRY_OPTOUT=1", $"DOTNET_ROOT={Environment.GetEnvironmentVariable("DOTNET_ROOT")}"],
     };

@@ -11,22 +11,26 @@ internal static class CommandLine
     {
         if (args.Length > 0 && args[0].Equals("claims", StringComparison.Ordinal))
             return new ClaimsCommand().Execute(args[1..]);
-        int start = args.Length > 0 && args[0].Equals("run", StringComparison.Ordinal) ? 1 : 0;
-        var run = new RunCommand();
-        int own = ArgumentSplitter.CountOwn(args, start, run.TakesValue);
+        (GuestCommand command, int start) = args.FirstOrDefault() switch
+        {
+            "run" => (new RunCommand(), 1),
+            "compare" => (new CompareCommand(), 1),
+            _ => ((GuestCommand)new RunCommand(), 0),
+        };
+        int own = ArgumentSplitter.CountOwn(args, start, command.TakesValue);
         string[] options = args[start..own];
         // The parser must not see the separator: it would take nothing as the guest's.
         if (options.Length > 0 && options[^1].Equals("--", StringComparison.Ordinal))
             options = options[..^1];
 
-        ParseResult parsed = run.Command.Parse(options);
-        if (parsed.Action is not null && parsed.Errors.Count == 0 && run.AsksForHelp(options))
+        ParseResult parsed = command.Command.Parse(options);
+        if (parsed.Action is not null && parsed.Errors.Count == 0 && command.AsksForHelp(options))
             return parsed.Invoke();
         if (parsed.Errors.Count > 0)
             return UsageError(Plain(parsed.Errors[0]));
         if (own == args.Length)
             return UsageError("no program given");
-        return run.Execute(parsed, args, args.Length - own);
+        return command.Execute(parsed, args, args.Length - own);
     }
 
     /// <summary>The library's message, without the names of C# types.</summary>

@@ -17,6 +17,9 @@ internal sealed class Palette
 
     public bool Enabled { get; }
 
+    /// <summary>Whether --color knows the word.</summary>
+    public static bool IsChoice(string? when) => when is "auto" or "always" or "never";
+
     public string Title(string text) => Paint(text, "1;31");
 
     public string Mark(string text) => Paint(text, "1;33");

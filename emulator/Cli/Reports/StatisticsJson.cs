@@ -29,6 +29,13 @@ internal static class StatisticsJson
             foreach (Figure figure in s.Figures)
                 json.WriteNumber(figure.Name, figure.Value);
             json.WriteEndObject();
+            if (!s.Measured.IsEmpty)
+            {
+                json.WriteStartObject("measured");
+                foreach (Figure figure in s.Measured)
+                    json.WriteNumber(figure.Name, figure.Value);
+                json.WriteEndObject();
+            }
             json.WriteStartObject("per_vcpu");
             foreach (Figure figure in s.Figures)
             {

@@ -110,11 +110,13 @@ internal static unsafe class SystemSyscalls
         const int SetDeathSignal = 1, GetDeathSignal = 2, GetDumpable = 3, SetDumpable = 4, GetKeepCaps = 7, SetKeepCaps = 8, GetTiming = 13, SetTiming = 14,
             SetName = 15, GetName = 16, GetSeccomp = 21, SetSeccomp = 22, CapBsetRead = 23, CapBsetDrop = 24, GetTsc = 25, GetSecureBits = 27,
             SetTimerSlack = 29, GetTimerSlack = 30, SetMm = 35, SetSubreaper = 36, GetSubreaper = 37, SetNoNewPrivileges = 38, GetNoNewPrivileges = 39,
-            GetTidAddress = 40, SetThpDisable = 41, GetThpDisable = 42, CapAmbient = 47, SetVma = 0x53564D41;
+            GetTidAddress = 40, SetThpDisable = 41, GetThpDisable = 42, CapAmbient = 47, SetVma = 0x53564D41, EmulatorMeasure = 0x454D5500;
         const int LastCapability = 40;
         Process p = t.Process;
         switch ((int)a.A0)
         {
+            case EmulatorMeasure:
+                return (a.A1 != 0 ? t.Machine.Parts.Begin() : t.Machine.Parts.End()) ? 0 : -Errno.EBUSY;
             case SetDeathSignal:
                 if (a.A1 > Signal.Count)
                     return -Errno.EINVAL;

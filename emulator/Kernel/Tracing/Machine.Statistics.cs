@@ -9,6 +9,8 @@ namespace Emulator.Kernel;
 
 public sealed partial class Machine
 {
+    private MeasuredParts? _parts;
+
     /// <summary>All figures of the run so far. Exact once the run has ended.</summary>
     /// <param name="hostSeconds">Wall-clock time that the run took.</param>
     public Statistics Statistics(string program, ExitStatus status, double hostSeconds) => new()
@@ -20,8 +22,16 @@ public sealed partial class Machine
         Seed = Options.Seed,
         Deterministic = Options.Deterministic,
         HostSeconds = hostSeconds,
-        Figures = [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. ShootdownCounterList.All.Select(ShootdownFigure), .. KernelFigures(), .. CycleFigures()],
+        Figures = [.. Counts(), .. MemoryFigures(), .. CycleFigures()],
+        Measured = Parts.Figures,
     };
+
+    /// <summary>What the program marks to be measured.</summary>
+    internal MeasuredParts Parts => _parts ??= new MeasuredParts(() => [.. Counts(), .. CycleFigures()]);
+
+    /// <summary>What only grows.</summary>
+    private IEnumerable<Figure> Counts() =>
+        [.. CpuFigures(), .. CounterList.All.Select(HardwareFigure), .. ShootdownCounterList.All.Select(ShootdownFigure), .. KernelFigures()];
 
     private unsafe IEnumerable<Figure> CpuFigures()
     {
@@ -58,6 +68,10 @@ public sealed partial class Machine
             yield return new Figure("disturb.split", "pages", "huge pages split by --disturb", (ulong)disturber.Split, []);
             yield return new Figure("disturb.filled", "fills", "speculative TLB fills asked for by --disturb", (ulong)disturber.Filled, []);
         }
+    }
+
+    private IEnumerable<Figure> MemoryFigures()
+    {
         yield return new Figure("memory.table_frames", "frames", "page-table pages in use at the end", (ulong)Pages.TableFrames, []);
         yield return new Figure("memory.used_frames", "frames", "frames in use at the end", (ulong)Pages.UsedFrames, []);
         yield return new Figure("memory.peak_frames", "frames", "most frames in use at one time", (ulong)Pages.PeakFrames, []);

@@ -28,17 +28,22 @@ public sealed record Statistics
     /// <summary>Wall-clock time of the run, without making the machine.</summary>
     public required double HostSeconds { get; init; }
 
-    public ulong this[string name]
+    /// <summary>Counts and cycles of the parts that the program has marked; empty: it has marked none.</summary>
+    public ImmutableArray<Figure> Measured { get; init; } = [];
+
+    public ulong this[string name] => Find(Figures, name).Value;
+
+    /// <summary>A figure of the marked parts, or of the whole run if there are none.</summary>
+    public Figure OfPart(string name) => Find(Measured.IsEmpty ? Figures : Measured, name);
+
+    private static Figure Find(ImmutableArray<Figure> figures, string name)
     {
-        get
+        foreach (Figure figure in figures)
         {
-            foreach (Figure figure in Figures)
-            {
-                if (figure.Name.Equals(name, StringComparison.Ordinal))
-                    return figure.Value;
-            }
-            throw new ArgumentException($"there is no figure '{name}'", nameof(name));
+            if (figure.Name.Equals(name, StringComparison.Ordinal))
+                return figure;
         }
+        throw new ArgumentException($"there is no figure '{name}'", nameof(name));
     }
 
     /// <summary>Look-ups: every memory access of the guest and every fetch that asked the TLB.</summary>

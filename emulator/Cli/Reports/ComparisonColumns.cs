@@ -1,0 +1,31 @@
+using System.Collections.Immutable;
+
+namespace Emulator.Cli.Reports;
+
+/// <summary>A count of a comparison: the same list makes the table, the JSON and the CSV.</summary>
+/// <param name="Name">In JSON and CSV.</param>
+/// <param name="Header">In the table.</param>
+internal sealed record ComparisonColumn(string Name, string Header, string Help, Func<ComparisonRow, ulong> Value);
+
+/// <summary>What <c>emulator compare</c> shows. All of it is the same in every run with the same seed.</summary>
+internal static class ComparisonColumns
+{
+    public static readonly ImmutableArray<ComparisonColumn> All =
+    [
+        new("ipis_sent", "IPIs", "interrupts sent for flushes, one for each target", static row => row["shootdown.ipis_sent"]),
+        new("ipis_useless", "useless", "of them, those whose target held no translation that the flush was about", static row => row["shootdown.useless"]),
+        new("vcpus_interrupted", "vCPUs hit", "vCPUs that were interrupted at all", static row => (ulong)row.Statistics.OfPart("shootdown.ipis_received").PerVcpu.Count(count => count != 0)),
+        new("page_flushes", "pages", "single pages flushed", static row => row["shootdown.page_flushes"]),
+        new("full_flushes", "full", "full flushes", static row => row["shootdown.full_flushes"]),
+        new("entries_lost", "lost", "translations that flushes took away", static row => row["shootdown.entries_lost"]),
+        new("entries_unrelated", "unrelated", "of them, those that no flush was about", static row => row["shootdown.collateral"]),
+        new("tlb_misses_caused", "misses", "TLB misses above the fewest in the group", static row => Math.Max(row["tlb.l2_misses"], row.FewestMisses) - row.FewestMisses),
+        new("walk_references", "walk refs", "paging-structure entries read by walks", static row => row["tlb.walk_references"]),
+        new("cycles_operation", "cycles, flushing", "simulated cycles of all vCPUs for flushes and their interrupts", OperationCycles),
+        new("cycles_total", "cycles, total", "simulated cycles of all vCPUs for everything", static row => row["cycles.total"]),
+    ];
+
+    /// <summary>Flushing, sending, waiting and receiving.</summary>
+    public static ulong OperationCycles(ComparisonRow row)
+        => row["cycles.flushes"] + row["cycles.ipi_sending"] + row["cycles.ipi_waiting"] + row["cycles.ipi_receiving"];
+}
