@@ -43,8 +43,7 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
-        if (options.Check)
-            _ = new Checker.CoherenceChecker(Pages, Platform.Vcpus, Violations.Report);
+        Checker = options.Check ? new Checker.CoherenceChecker(MemorySystem, Platform.Vcpus, Violations.Report) : null;
         foreach (string assignment in options.Sysctls)
             MemorySystem.Sysctls.TrySet(assignment);
         KernelLog = new Tracing.KernelLog(Clock, options.KernelLog);
@@ -82,6 +81,9 @@ public sealed partial class Machine : IDisposable
 
     /// <summary>The watcher over locks, or null.</summary>
     internal LockDep? LockDep { get; }
+
+    /// <summary>The watcher over translations, or null.</summary>
+    internal Checker.CoherenceChecker? Checker { get; }
 
     /// <summary>Broken rules of the kernel's interfaces: a machine that has any has shown a fault.</summary>
     public Notifiers.Violations Violations => MemorySystem.Violations;
@@ -145,6 +147,7 @@ public sealed partial class Machine : IDisposable
         ExitStatus status = WaitForEnd();
         StopTasks();
         HostThreads.Stop();
+        Checker?.Settle(null);
         // Idle vCPUs keep the last address space loaded; with the tasks gone its root table is to go as well.
         foreach (Vcpu vcpu in Platform.Vcpus)
         {

@@ -68,7 +68,7 @@ public sealed record MachineOptions
     /// <summary>Watch the order in which locks are taken and what is done while they are held; findings go to the machine's violations.</summary>
     public bool LockDep { get; init; }
 
-    /// <summary>Check every translation that is used against the state of its frame, and every table that a walk reads. Slow.</summary>
+    /// <summary>Check every cached translation that is used against frames, tables and the flushes since, and every table that a walk reads. Slow.</summary>
     public bool Check { get; init; }
 
     /// <summary>Which mshare /sys/fs/mshare is.</summary>

@@ -23,7 +23,7 @@ internal sealed unsafe class MemoryStand : IDisposable
         _platform = new Platform(new PhysicalMemory(bytes), vcpus, TlbGeometry.Default);
         System = new MemorySystem(_platform);
         if (check)
-            _ = new CoherenceChecker(Pages, Vcpus, (_, rule, text) => _findings.Enqueue($"{rule}: {text}"));
+            _ = new CoherenceChecker(System, Vcpus, (_, rule, text) => _findings.Enqueue($"{rule}: {text}"));
         Vcpu.Enter();
     }
 

@@ -12,6 +12,12 @@ namespace Emulator.Hardware.Memory;
 /// <param name="Global">Valid in every context.</param>
 public readonly record struct CachedTranslation(ulong Pcid, ulong Address, int Level, bool IsTable, Pfn Frame, Pte Rights, bool Global)
 {
+    /// <summary>First byte behind what it translates.</summary>
+    public ulong End => Address + (1UL << PageTable.Shift(Level));
+
+    /// <summary>The frame that it maps an address to; of a table, the table.</summary>
+    public Pfn FrameOf(ulong address) => IsTable ? Frame : new Pfn(Frame.Value + ((address - Address) >> Pfn.Shift));
+
     /// <summary>Lists all that a vCPU has cached, for those who check it. The caller holds the vCPU, or knows that nobody runs it.</summary>
     public static unsafe void CopyAll(VcpuState* c, List<CachedTranslation> to)
     {
@@ -25,6 +31,18 @@ public readonly record struct CachedTranslation(ulong Pcid, ulong Address, int L
         Copy(ref t->Pml4e, isTable: true, to);
     }
 
+    /// <summary>What a TLB entry's data word says of an address in a context.</summary>
+    internal static CachedTranslation OfPage(ulong address, ulong context, ulong data)
+    {
+        int level = TlbEntry.SizeClass(data);
+        bool global = (data & TlbEntry.Global) != 0;
+        return new CachedTranslation(global ? TlbArray.GlobalContext : context, address & ~((1UL << PageTable.Shift(level)) - 1), level, IsTable: false,
+            new Pfn(TlbEntry.Base(data) >> Pfn.Shift), RightsOf(data, isTable: false), global);
+    }
+
+    private static Pte RightsOf(ulong data, bool isTable) =>
+        (Pte)(data & (TlbEntry.Writable | TlbEntry.User | (isTable ? 0 : TlbEntry.Dirty))) | ((data & TlbEntry.Executable) != 0 ? Pte.None : Pte.NoExecute);
+
     private static void Copy(ref TlbArray array, bool isTable, List<CachedTranslation> to)
     {
         for (int slot = 0; slot < array.Slots; slot++)
@@ -33,10 +51,8 @@ public readonly record struct CachedTranslation(ulong Pcid, ulong Address, int L
             if (tag == 0)
                 continue;
             ulong data = array.DataAt(slot), context = TlbArray.Context(tag);
-            Pte rights = (Pte)(data & (TlbEntry.Writable | TlbEntry.User | (isTable ? 0 : TlbEntry.Dirty)))
-                | ((data & TlbEntry.Executable) != 0 ? Pte.None : Pte.NoExecute);
             to.Add(new CachedTranslation(context, TlbArray.Address(tag), TlbArray.SizeClass(tag), isTable,
-                new Pfn(TlbEntry.Base(data) >> Pfn.Shift), rights, context == TlbArray.GlobalContext));
+                new Pfn(TlbEntry.Base(data) >> Pfn.Shift), RightsOf(data, isTable), context == TlbArray.GlobalContext));
         }
     }
 }

@@ -157,6 +157,8 @@ public static unsafe class Mmu
             return;
         Tlb.FlushContext(c, context);
         PageWalker.ForgetContext(&c->Tlb, context);
+        if (t.Witness != 0)
+            ShowFlush(&c->Tlb, null, context);
     }
 
     /// <summary>INVLPG: the page in the current PCID or global, and the current PCID's paging-structure cache whatever the address.</summary>
@@ -167,6 +169,8 @@ public static unsafe class Mmu
         t.Counters[Counter.FlushPage]++;
         bool dropped = DropPage(c, address);
         PageWalker.ForgetContext(&c->Tlb, t.Context);
+        if (t.Witness != 0)
+            ShowFlush(&c->Tlb, address, t.Context);
         return dropped;
     }
 
@@ -180,11 +184,15 @@ public static unsafe class Mmu
                 c->Tlb.Counters[Counter.FlushPageOfPcid]++;
                 Tlb.FlushPage(c, address, context);
                 PageWalker.Forget(&c->Tlb, address, context);
+                if (c->Tlb.Witness != 0)
+                    ShowFlush(&c->Tlb, address, context);
                 break;
             case InvpcidType.SingleContext:
                 c->Tlb.Counters[Counter.FlushContext]++;
                 Tlb.FlushContext(c, context);
                 PageWalker.ForgetContext(&c->Tlb, context);
+                if (c->Tlb.Witness != 0)
+                    ShowFlush(&c->Tlb, null, context);
                 break;
             case InvpcidType.AllIncludingGlobals:
                 FlushAll(c, includingGlobals: true);
@@ -204,6 +212,8 @@ public static unsafe class Mmu
         else
             Tlb.FlushNonGlobal(c);
         PageWalker.ForgetAll(&c->Tlb);
+        if (c->Tlb.Witness != 0)
+            ShowFlush(&c->Tlb, null, null);
     }
 
     /// <summary>Translations of a PCID that the TLB holds, each counted once, by whether their page touches [start, end); global ones are not counted.</summary>
@@ -268,7 +278,7 @@ public static unsafe class Mmu
             return null;
         }
         if (t->Witness != 0)
-            data |= TlbEntry.OfStamp(WitnessOf(t).Stamp(new Pfn(TlbEntry.Base(data) >> Pfn.Shift)));
+            data |= ShowFill(t, address, data);
         Prefetch(t, data, address);
         // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
         if (found)
@@ -290,7 +300,10 @@ public static unsafe class Mmu
         if (data == 0)
             return;
         if (t->Witness != 0)
-            data |= TlbEntry.OfStamp(WitnessOf(t).Stamp(new Pfn(TlbEntry.Base(data) >> Pfn.Shift)));
+        {
+            PageWalker.ShowWalk(t, address, PageTable.RootLevel, t->Cr3, null);
+            data |= ShowFill(t, address, data);
+        }
         Tlb.FillLevel2(c, address, data);
         Tlb.FillLevel1(c, address, data);
     }
@@ -298,8 +311,15 @@ public static unsafe class Mmu
     internal static TranslationWitness WitnessOf(TlbState* t) => (TranslationWitness)GCHandle.FromIntPtr(t->Witness).Target!;
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void ShowUse(TlbState* t, ulong address, Access access, ulong data) => WitnessOf(t).OnUse(address, access,
-        new Pfn(TlbEntry.Base(data) >> Pfn.Shift), new Pfn(TlbEntry.Translate(data, address) >> Pfn.Shift), TlbEntry.Stamp(data));
+    private static void ShowUse(TlbState* t, ulong address, Access access, ulong data) =>
+        WitnessOf(t).OnUse(address, access, CachedTranslation.OfPage(address, t->Context, data), TlbEntry.Stamp(data));
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static ulong ShowFill(TlbState* t, ulong address, ulong data) =>
+        TlbEntry.OfStamp(WitnessOf(t).OnFill(CachedTranslation.OfPage(address, t->Context, data)));
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void ShowFlush(TlbState* t, ulong? address, ulong? context) => WitnessOf(t).OnFlush(address, context);
 
     /// <summary>A TLB miss often means a cache miss too: the host fetches the line while the TLB is filled.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -48,7 +48,7 @@ internal static unsafe class PageWalker
                         | ((entry | flags) & (TlbEntry.Dirty | TlbEntry.Global));
                 }
                 table = entry & (ulong)Pte.Frame;
-                Remember(t, address, level, table | rights | StampOf(t, table));
+                Remember(t, address, level, table | rights | StampOf(t, address, level, table));
                 level--;
             }
         }
@@ -76,11 +76,12 @@ internal static unsafe class PageWalker
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void ShowWalk(TlbState* t, ulong address, int level, ulong table, uint? stamp) =>
+    public static void ShowWalk(TlbState* t, ulong address, int level, ulong table, uint? stamp) =>
         Mmu.WitnessOf(t).OnWalk(address, level, new Pfn(table >> Pfn.Shift), stamp);
 
-    private static ulong StampOf(TlbState* t, ulong table) =>
-        t->Witness == 0 ? 0 : TlbEntry.OfStamp(Mmu.WitnessOf(t).Stamp(new Pfn(table >> Pfn.Shift)));
+    private static ulong StampOf(TlbState* t, ulong address, int level, ulong table) => t->Witness == 0 ? 0
+        : TlbEntry.OfStamp(Mmu.WitnessOf(t).OnFill(new CachedTranslation(t->Context, address & ~((1UL << PageTable.Shift(level)) - 1), level, IsTable: true,
+            new Pfn(table >> Pfn.Shift), Pte.None, Global: false)));
 
     private static bool IsLeaf(ulong entry, int level)
         => level == 0 || (level < PageTable.RootLevel && (entry & (ulong)Pte.PageSize) != 0);

@@ -100,6 +100,9 @@ public sealed unsafe partial class Vcpu : IDisposable
         return _interpreter.Run();
     }
 
+    /// <summary>Inside guest code, not merely held by a kernel that acts for it. Asked on the holder's thread.</summary>
+    public bool IsExecuting => State->CodeEpoch != long.MaxValue;
+
     internal bool IsHeldBy(int thread) => Volatile.Read(ref _state) == Held && Volatile.Read(ref _holder) == thread;
 
     /// <summary>Takes the permit if nobody has it.</summary>

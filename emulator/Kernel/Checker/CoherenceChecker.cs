@@ -1,4 +1,3 @@
-using System.Globalization;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Memory;
@@ -7,58 +6,97 @@ using Emulator.Kernel.Tasks;
 namespace Emulator.Kernel.Checker;
 
 /// <summary>
-/// Looks over every vCPU's shoulder: a cached translation whose frame has been freed since, and a walk through a table page that has been
-/// freed, are corruption, whether or not the frame has a new owner yet. A translation that is merely older than its entry is not: until the
-/// flush that is owed for it, that is Linux's own order.
+/// Looks over every vCPU's shoulder. <em>Corruption</em> is the use of a cached translation whose frame has been freed since, and a walk through a
+/// table that has been freed, whether or not the frame has a new owner yet. <em>Stale</em> is the use of a cached translation which the tables no
+/// longer allow, though a flush that covers it began after it was cached and has been declared done (<see cref="FlushLog"/>).
 /// </summary>
 /// <remarks>
-/// A stamp is the low bits of the frame's generation. A frame that was freed just 2048 times between is taken for the old one.
+/// Why stale is never said of a right order: the flush promises its caller that whatever was read from the tables before it began is gone
+/// from all TLBs when it returns. The vCPU judged is the one whose access it is, on its own thread, where it serves no interrupt between
+/// finding the translation and being judged: had the flush been done earlier, the translation would be gone; and it cannot be done
+/// between. A fill's number is taken after the tables were read and the flush's before anybody was asked, so "before" errs on
+/// the lenient side. Rights that were raised, and flushes that are still owed, are no difference that matters.
 /// </remarks>
 internal sealed class CoherenceChecker
 {
-    private readonly PageAllocator _pages;
+    private readonly VcpuWitness[] _witnesses;
     private readonly Action<Task?, string, string> _report;
+    private readonly Lock _lock = new();
+    private List<Finding> _unsettled = [];
+    private int _unsettledCount;
 
-    /// <param name="pages">The frames to watch; the checker records their history from now on.</param>
+    /// <param name="system">The memory to watch; frames' histories and flushes are recorded from now on.</param>
     /// <param name="vcpus">Whose translations are judged.</param>
-    /// <param name="report">Where findings go.</param>
-    public CoherenceChecker(PageAllocator pages, IReadOnlyList<Vcpu> vcpus, Action<Task?, string, string> report)
+    /// <param name="report">Where findings go: who, the rule broken, the text.</param>
+    public CoherenceChecker(MemorySystem system, IReadOnlyList<Vcpu> vcpus, Action<Task?, string, string> report)
     {
-        _pages = pages;
+        System = system;
         _report = report;
-        pages.History = History = new FrameHistory(vcpus[0].Platform.InterProcessor);
+        system.Pages.History = History = new FrameHistory(vcpus[0].Platform.InterProcessor, Clock);
+        system.Shootdown.Checker = this;
+        Flushes = new FlushLog(Clock);
+        _witnesses = [.. vcpus.Select(v => new VcpuWitness(this, v))];
         foreach (Vcpu vcpu in vcpus)
-            vcpu.Witness = new Witness(this, vcpu);
+            vcpu.Witness = _witnesses[vcpu.Id];
     }
+
+    public const string FreedFrame = "corruption: freed frame used through a cached translation";
+    public const string FreedTable = "corruption: freed page table walked";
+    public const string Stale = "stale: translation used after its flush was done";
+
+    public MemorySystem System { get; }
+
+    public EventClock Clock { get; } = new();
 
     public FrameHistory History { get; }
 
-    private uint Stamp(Pfn frame) => _pages[frame].Generation & ((1u << TranslationWitness.StampBits) - 1);
+    public FlushLog Flushes { get; }
 
-    private bool IsFree(Pfn frame) => (_pages[frame].Flags & PageFlags.Free) != 0;
+    /// <summary>A flush request is being served on a vCPU.</summary>
+    public void OnFlushServed(Vcpu vcpu) => _witnesses[vcpu.Id].Flushes.Asked();
 
-    private sealed unsafe class Witness(CoherenceChecker checker, Vcpu vcpu) : TranslationWitness
+    /// <summary>What each vCPU did between two events.</summary>
+    public IEnumerable<(int Vcpu, string What)> Served(long from, long to)
     {
-        public override uint Stamp(Pfn frame) => checker.Stamp(frame);
-
-        public override void OnUse(ulong address, Access access, Pfn page, Pfn frame, uint stamp)
+        for (int id = 0; id < _witnesses.Length; id++)
         {
-            if (checker.Stamp(page) == stamp && !checker.IsFree(frame))
-                return;
-            string verb = access switch { Access.Write => "writes", Access.Execute => "executes", _ => "reads" };
-            Report("stale translation used", $"vCPU {vcpu.Id} {verb} 0x{address:x} through a translation of frame 0x{frame.Value:x} that was cached before the frame was freed", frame);
+            if (_witnesses[id].Flushes.Describe(from, to) is { } what)
+                yield return (id, what);
         }
+    }
 
-        public override void OnWalk(ulong address, int level, Pfn table, uint? stamp)
+    /// <summary>
+    /// Takes a finding. One of guest code waits until the task is in the kernel, because the symbol table of its program can be read only where
+    /// the task may sleep.
+    /// </summary>
+    public void Found(Finding finding, Vcpu vcpu, bool inGuest)
+    {
+        if (finding.Task is null || !inGuest)
         {
-            bool isTable = (checker._pages[table].Flags & (PageFlags.Table | PageFlags.Free)) == PageFlags.Table;
-            if (isTable && (stamp is null || stamp == checker.Stamp(table)))
-                return;
-            string cached = stamp is null ? "" : ", which the paging-structure cache still knows";
-            Report("freed page table walked", $"vCPU {vcpu.Id} translates 0x{address:x} by a table of level {level} in frame 0x{table.Value:x}{cached}, after the table was freed", table);
+            _report(finding.Task, finding.Rule, finding.Describe(null));
+            return;
         }
+        lock (_lock)
+        {
+            _unsettled.Add(finding);
+            Volatile.Write(ref _unsettledCount, _unsettled.Count);
+        }
+        vcpu.RequestAttention();
+    }
 
-        private void Report(string rule, string text, Pfn frame) => checker._report(vcpu.Occupant as Task, rule, string.Create(CultureInfo.InvariantCulture,
-            $"{text}; rip 0x{vcpu.State->Registers.Rip:x}\nframe 0x{frame.Value:x}, oldest event first:\n{checker.History.Describe(frame)}"));
+    /// <summary>Reports what a task's guest code did. The task has just entered the kernel and holds no lock; null: all that is left, nobody runs.</summary>
+    public void Settle(Task? task)
+    {
+        if (Volatile.Read(ref _unsettledCount) == 0)
+            return;
+        List<Finding> mine;
+        lock (_lock)
+        {
+            mine = [.. _unsettled.Where(f => task is null || f.Task == task)];
+            _unsettled = [.. _unsettled.Except(mine)];
+            Volatile.Write(ref _unsettledCount, _unsettled.Count);
+        }
+        foreach (Finding finding in mine)
+            _report(finding.Task, finding.Rule, finding.Describe(task is null ? null : Tracing.CrashLocation.Describe(task, finding.Rip)));
     }
 }

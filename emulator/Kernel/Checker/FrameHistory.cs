@@ -10,12 +10,11 @@ namespace Emulator.Kernel.Checker;
 
 /// <summary>The last uses of each frame: what it was allocated for and who gave it back, for reports.</summary>
 /// <remarks>Kept only while somebody checks: a frame costs some hundred bytes of the host's memory, and only the first million frames have a history.</remarks>
-internal sealed class FrameHistory(InterProcessor processors)
+internal sealed class FrameHistory(InterProcessor processors, EventClock clock)
 {
     private const int EventsKept = 6, FramesKept = 1 << 20;
 
     private readonly ConcurrentDictionary<ulong, List<FrameEvent>> _events = new();
-    private long _clock;
     private long _frames;
 
     /// <summary>Names only, formatted when somebody asks: frames come and go far more often than reports.</summary>
@@ -44,7 +43,7 @@ internal sealed class FrameHistory(InterProcessor processors)
         {
             if (events.Count == EventsKept)
                 events.RemoveAt(0);
-            events.Add(new FrameEvent(Interlocked.Increment(ref _clock), freed, flags, task?.Comm, task?.Tid ?? 0,
+            events.Add(new FrameEvent(clock.Next(), freed, flags, task?.Comm, task?.Tid ?? 0,
                 task?.Operations.Outermost ?? "", task?.Operations.Innermost ?? ""));
         }
     }

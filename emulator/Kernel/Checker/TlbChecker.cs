@@ -38,35 +38,8 @@ internal sealed unsafe class TlbChecker(MemorySystem system, IReadOnlyList<Vcpu>
             if (entry.Global || entry.Pcid == 0 || entry.Pcid > CpuTlbState.SlotCount || entry.Address >= Layout.TaskSize)
                 continue;
             CpuTlbState.Slot slot = cpu.Slots[entry.Pcid - 1];
-            if (spaces.TryGetValue(slot.ContextId, out Mm? mm) && slot.Generation == mm.Context.Generation && !IsExplained(mm, entry))
+            if (spaces.TryGetValue(slot.ContextId, out Mm? mm) && slot.Generation == mm.Context.Generation && !LiveTables.Agree(system.Pages.Memory, mm.Root, entry, LiveTables.AllRights, out _))
                 Report($"vCPU {vcpu.Id} has {mm.Context.Id}:{entry.Address:x} as {(entry.IsTable ? "table" : "page")} of level {entry.Level} in {entry.Frame} ({entry.Rights}), and no flush is owed");
-        }
-    }
-
-    /// <summary>Whether the tables say the same now, with no fewer rights.</summary>
-    private bool IsExplained(Mm mm, CachedTranslation cached)
-    {
-        Pfn table = mm.Root;
-        Pte rights = Pte.Writable | Pte.User, noExecute = Pte.None;
-        for (int level = PageTable.RootLevel; ; level--)
-        {
-            ulong entry = ((ulong*)system.Pages.Memory.Pointer(table))[PageTable.Index(cached.Address, level)];
-            if ((entry & (ulong)Pte.Present) == 0)
-                return false;
-            rights &= (Pte)entry;
-            noExecute |= (Pte)entry & Pte.NoExecute;
-            table = PageTables.FrameOf(entry);
-            bool leaf = level == 0 || (entry & (ulong)Pte.PageSize) != 0;
-            if (cached.IsTable && level == cached.Level)
-                return !leaf && table == cached.Frame;
-            if (!leaf)
-                continue;
-            if (cached.IsTable || level < cached.Level)
-                return false;
-            ulong inside = (cached.Address & ((1UL << PageTable.Shift(level)) - 1)) >> Pfn.Shift;
-            Pte allowed = rights | ((Pte)entry & Pte.Dirty);
-            return table.Value + inside == cached.Frame.Value && (cached.Rights & (Pte.Writable | Pte.User | Pte.Dirty) & ~allowed) == 0
-                && (noExecute == Pte.None || (cached.Rights & Pte.NoExecute) != 0);
         }
     }
 }

@@ -77,5 +77,9 @@ internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
     /// <summary>The address space may go.</summary>
     public void Release() => Mm = null;
 
-    public override void Serve(Vcpu target) => shootdown.Serve(target, this);
+    public override void Serve(Vcpu target)
+    {
+        shootdown.Checker?.OnFlushServed(target);
+        shootdown.Serve(target, this);
+    }
 }

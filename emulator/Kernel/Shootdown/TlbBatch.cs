@@ -16,6 +16,9 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     private VcpuMask _cpus;
     private bool _writable;
 
+    /// <summary>What the checker, if there is one, will be told when the flushes are paid.</summary>
+    private readonly List<Checker.FlushRecord> _owed = [];
+
     /// <summary>Some entry was cleared whose flush is still owed.</summary>
     public bool FlushRequired { get; private set; }
 
@@ -25,9 +28,12 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     /// </summary>
     /// <param name="self">The vCPU that the caller holds, if any.</param>
     /// <param name="mm">The address space.</param>
+    /// <param name="address">The page.</param>
     /// <param name="dirty">The entry was dirty: a processor may still write through it, until <see cref="TryToUnmapFlushDirty"/>.</param>
-    internal void AddPending(Vcpu? self, Mm mm, bool dirty)
+    internal void AddPending(Vcpu? self, Mm mm, ulong address, bool dirty)
     {
+        if (shootdown.NoteBegin(self, mm, 0, TlbShootdown.FlushAll, Hardware.Memory.Pfn.Shift, address) is { } owed)
+            _owed.Add(owed);
         shootdown.AddToBatch(self, mm, ref _cpus);
         FlushRequired = true;
         mm.CountBatchedFlush();
@@ -42,6 +48,9 @@ public sealed class TlbBatch(TlbShootdown shootdown)
         if (!FlushRequired)
             return;
         shootdown.FlushBatch(self, ref _cpus);
+        foreach (Checker.FlushRecord owed in _owed)
+            shootdown.NoteDone(owed);
+        _owed.Clear();
         FlushRequired = false;
         _writable = false;
     }

@@ -34,6 +34,7 @@ public sealed unsafe partial class TlbShootdown
         MmContext context = mm.Context;
         CpuTlbState counts = CountsOf(self);
         counts[ShootdownCounter.Requests]++;
+        Checker.FlushRecord? noted = NoteBegin(self, mm, start, end, strideShift);
         FlushRequest request = RequestOf(self);
         request.Set(mm, start, end, strideShift, context.RaiseGeneration(), self?.Id ?? -1);
         if (end == FlushAll)
@@ -60,6 +61,17 @@ public sealed unsafe partial class TlbShootdown
         (start, end) = (request.Start, request.End);
         request.Release();
         mm.InvalidateSecondaryTlbs(self?.Occupant as Task, request.Start, request.End);
+        NoteDone(noted);
+    }
+
+    /// <summary>Tells the checker, if there is one, of a flush that begins or, with a page named, is put off.</summary>
+    internal Checker.FlushRecord? NoteBegin(Vcpu? self, Mm mm, ulong start, ulong end, int strideShift, ulong? deferred = null) =>
+        Checker?.Flushes.Begin(self?.Occupant as Task, self?.Id ?? -1, mm, "", start, end, strideShift, deferred);
+
+    internal void NoteDone(Checker.FlushRecord? noted)
+    {
+        if (noted is not null)
+            Checker!.Flushes.Complete(noted);
     }
 
     /// <summary>Drops every translation on every vCPU, global ones too (flush_tlb_all). Tells no notifier and raises no generation.</summary>

@@ -58,6 +58,9 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>Nanoseconds since the machine was made, for the trimming of masks once a second.</summary>
     public Func<long> NowNs { get; set; } = static () => 0;
 
+    /// <summary>Who notes flushes and their completion, or null.</summary>
+    internal Checker.CoherenceChecker? Checker { get; set; }
+
     internal MmContext NewContext() => new((ulong)Interlocked.Increment(ref _lastContextId), NowNs());
 
     internal CpuTlbState StateOf(int vcpu) => _cpus[vcpu];

@@ -33,16 +33,14 @@ public sealed class Operations
     internal void Pop() => _depth--;
 
     /// <summary>The operations, outermost first.</summary>
-    internal string[] Names()
-    {
-        string[] names = new string[Math.Min(_depth, Most)];
-        for (int i = 0; i < names.Length; i++)
-        {
-            (string name, ulong start, ulong end) = _stack[i];
-            names[i] = end == 0 ? name : $"{name} {start:x}-{end:x}";
-        }
-        return names;
-    }
+    internal string[] Names() => Names(Copy());
+
+    /// <summary>As <see cref="Names()"/>, of what <see cref="Copy"/> gave.</summary>
+    internal static string[] Names((string Name, ulong Start, ulong End)[] operations) =>
+        Array.ConvertAll(operations, static o => o.End == 0 ? o.Name : $"{o.Name} {o.Start:x}-{o.End:x}");
+
+    /// <summary>The operations, outermost first, for those who may have to name them later.</summary>
+    internal (string Name, ulong Start, ulong End)[] Copy() => _depth == 0 ? [] : _stack[..Math.Min(_depth, Most)];
 }
 
 /// <summary>Ends an operation; see <see cref="OperationScopes.Operation"/>.</summary>

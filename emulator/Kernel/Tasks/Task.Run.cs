@@ -116,6 +116,7 @@ public sealed unsafe partial class Task
         VcpuExit exit = vcpu.Run();
         long executed = quantum - vcpu.State->Budget;
         s.Times.LeaveGuest();
+        Machine.Checker?.Settle(this);
         Machine.Scheduler.Executed(this, executed);
         Machine.Disturber?.Executed(executed);
         return exit;

@@ -18,7 +18,7 @@ internal sealed unsafe class ShootdownStand : IDisposable
     {
         _stand = new MemoryStand(vcpus, check: false);
         if (check)
-            _ = new CoherenceChecker(_stand.Pages, _stand.Vcpus, (_, rule, text) =>
+            _ = new CoherenceChecker(_stand.System, _stand.Vcpus, (_, rule, text) =>
             {
                 lock (Findings)
                     Findings.Add((rule, text));

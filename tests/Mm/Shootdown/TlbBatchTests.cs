@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Checker;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Shootdown;
 using Emulator.Tests.Notifiers;
@@ -17,7 +18,7 @@ public sealed unsafe class TlbBatchTests
         {
             PageTables.Clear(mm.Tables.Find(ShootdownStand.Page(i)), out ulong old);
             frames.Add(PageTables.FrameOf(old));
-            batch.AddPending(stand.Self, mm, (old & (ulong)Pte.Dirty) != 0);
+            batch.AddPending(stand.Self, mm, ShootdownStand.Page(i), (old & (ulong)Pte.Dirty) != 0);
         }
         return frames;
     }
@@ -64,7 +65,7 @@ public sealed unsafe class TlbBatchTests
         var batch = new TlbBatch(stand.Tlb);
         stand.Pages.Put(Unmap(stand, mm, batch, 0, 1)[0]);
         stand.Read(1, ShootdownStand.Base);
-        Assert.That(stand.Rules, Is.EqualTo("stale translation used"));
+        Assert.That(stand.Rules, Is.EqualTo(CoherenceChecker.FreedFrame));
         batch.TryToUnmapFlush(stand.Self);
     }
 
@@ -75,7 +76,7 @@ public sealed unsafe class TlbBatchTests
         AddressSpace mm = stand.Create();
         stand.Load(1, mm);
         var batch = new TlbBatch(stand.Tlb);
-        batch.AddPending(stand.Self, mm, dirty);
+        batch.AddPending(stand.Self, mm, ShootdownStand.Base, dirty);
         Assert.That(stand.During(ShootdownCounter.IpisSent, () => batch.TryToUnmapFlushDirty(stand.Self)), Is.EqualTo(dirty ? 1 : 0));
         Assert.That(batch.FlushRequired, Is.Not.EqualTo(dirty));
     }
@@ -90,7 +91,7 @@ public sealed unsafe class TlbBatchTests
         var probe = new Probe { Flush = (_, start, end) => told.Add((start, end)) };
         Assert.That(probe.Register(null, mm), Is.Zero);
         var batch = new TlbBatch(stand.Tlb);
-        batch.AddPending(stand.Self, mm, dirty: false);
+        batch.AddPending(stand.Self, mm, ShootdownStand.Base, dirty: false);
         Assert.That(told, Is.EqualTo(((ulong, ulong)[])[(0, ulong.MaxValue)]));
         batch.TryToUnmapFlush(stand.Self);
         Assert.That(told, Has.Count.EqualTo(1), "and not again when the CPUs are flushed");
@@ -110,7 +111,7 @@ public sealed unsafe class TlbBatchTests
         mm.Munmap(null, ShootdownStand.Base, 4 << 12);
         Assert.That(stand.Read(1, ShootdownStand.Base), Is.False);
         Assert.That(stand.During(ShootdownCounter.Requests, () => mm.FlushTlbBatchedPending(null)), Is.Zero, "it was paid by munmap");
-        batch.AddPending(stand.Self, mm, dirty: false);
+        batch.AddPending(stand.Self, mm, ShootdownStand.Base, dirty: false);
         Assert.That(stand.During(ShootdownCounter.Requests, () => mm.FlushTlbBatchedPending(null)), Is.EqualTo(1));
         Assert.That(stand.During(ShootdownCounter.Requests, () => mm.FlushTlbBatchedPending(null)), Is.Zero);
         foreach (Pfn frame in frames)

@@ -28,7 +28,7 @@ public sealed unsafe partial class Mm
         if (PageTables.Clear(entry, out ulong old) == FlushOwed.None)
             return old;
         if ((flags & TtuFlags.BatchFlush) != 0 && task is not null && Shootdown.ShouldDefer(task.Vcpu, this))
-            task.TlbBatch.AddPending(task.Vcpu, this, (old & (ulong)Pte.Dirty) != 0);
+            task.TlbBatch.AddPending(task.Vcpu, this, address, (old & (ulong)Pte.Dirty) != 0);
         else
             Shootdown.FlushPage(task?.Vcpu, this, address);
         NotifyInvalidateRange(task, address, address + Pfn.Size);

@@ -18,5 +18,8 @@ public sealed class SharedTables
     public Mm Host { get; }
 
     /// <summary>Who shares at this instant, one entry for each container. Read without a lock.</summary>
-    public ReadOnlySpan<Sharer> Sharers => Volatile.Read(ref _sharers);
+    public ReadOnlySpan<Sharer> Sharers => Snapshot;
+
+    /// <summary>As <see cref="Sharers"/>, to be kept: never changed, but replaced.</summary>
+    internal Sharer[] Snapshot => Volatile.Read(ref _sharers);
 }
