@@ -94,7 +94,7 @@ public unsafe class TlbBenchmarks : IDisposable
     private ulong Load(ulong address)
     {
         var entry = _c->Front + ((address >> Pfn.Shift) & (FrontEntry.Count - 1));
-        if (((address + 7) & ~(Pfn.Size - 1)) == entry->ReadTag)
+        if (((address + 7) & ~(Pfn.Size - 1)) == entry->Tag)
             return *(ulong*)(entry->Addend + (nint)address);
         return *(ulong*)Mmu.ReadSlow(_c, address, 8);
     }

@@ -47,8 +47,8 @@ internal sealed unsafe class CodeFrameTests
         guest.Platform.CodeFrames.Mark(guest.Vcpu, Frame);
         foreach (var vcpu in guest.Platform.Vcpus)
         {
-            for (int i = 0; i < FrontEntry.Count; i++)
-                Assert.That(vcpu.State->Front[i].WriteTag, Is.EqualTo(FrontEntry.NoTag));
+            for (int i = FrontEntry.Count; i < 2 * FrontEntry.Count; i++)
+                Assert.That(vcpu.State->Front[i].Tag, Is.EqualTo(FrontEntry.NoTag));
         }
         Assert.That(GuestTables.Touch(guest.State, Page, Access.Read), Is.EqualTo(Frame.Address));
     }

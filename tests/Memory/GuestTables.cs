@@ -48,15 +48,13 @@ internal sealed unsafe class GuestTables : IDisposable
     /// <returns>The physical address, or null when it faults.</returns>
     public static ulong? Touch(VcpuState* c, ulong address, Access access)
     {
-        var entry = c->Front + (address >> 12 & (FrontEntry.Count - 1));
-        ulong tag = access switch { Access.Read => entry->ReadTag, Access.Write => entry->WriteTag, _ => entry->ExecuteTag };
-        byte* host;
-        if (tag == (address & ~0xFFFUL))
-            host = (byte*)(entry->Addend + (nint)address);
-        else if (access == Access.Execute)
+        if (access == Access.Execute)
             return Mmu.FetchTranslate(c, address, out var frame) ? frame.Address | (address & 0xFFF) : null;
-        else
-            host = access == Access.Read ? Mmu.ReadSlow(c, address, 1) : Mmu.ModifySlow(c, address, 1);
+        var entry = c->Front + (address >> 12 & (FrontEntry.Count - 1)) + (access == Access.Write ? FrontEntry.Count : 0);
+        var host =
+            entry->Tag == (address & ~0xFFFUL) ? (byte*)(entry->Addend + (nint)address)
+            : access == Access.Read ? Mmu.ReadSlow(c, address, 1)
+            : Mmu.ModifySlow(c, address, 1);
         return host is null ? null : (ulong)(host - c->Tlb.Memory);
     }
 

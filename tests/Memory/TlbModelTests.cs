@@ -148,20 +148,20 @@ internal sealed unsafe class TlbModelTests
                 if (_c->Tlb.Counters[counter] != (ulong)expected)
                     return $"{counter}: expected {expected}, is {_c->Tlb.Counters[counter]}";
             }
-            for (int i = 0; i < FrontEntry.Count; i++)
+            for (int i = 0; i < 2 * FrontEntry.Count; i++)
             {
-                if (_c->Front[i].ReadTag != FrontEntry.NoTag && !IsInFirstLevel(_c->Front[i]))
-                    return $"front entry for {_c->Front[i].ReadTag:x} has no first-level entry";
+                if (_c->Front[i].Tag != FrontEntry.NoTag && !IsInFirstLevel(_c->Front[i], forStores: i >= FrontEntry.Count))
+                    return $"front entry for {_c->Front[i].Tag:x} has no first-level entry";
             }
             return null;
         }
 
-        private bool IsInFirstLevel(FrontEntry front)
+        private bool IsInFirstLevel(FrontEntry front, bool forStores)
         {
-            ulong frame = (ulong)((nint)front.ReadTag + front.Addend - (nint)_c->Tlb.Memory) >> 12;
-            return _model.FirstLevel.Any(e => e.Page == front.ReadTag >> (12 + 9 * e.SizeClass) && (e.Global || e.Context == _model.Context)
-                && e.Frame + (front.ReadTag >> 12 & ((1UL << (9 * e.SizeClass)) - 1)) == frame
-                && (front.WriteTag == FrontEntry.NoTag || (e.Writable && e.Dirty)));
+            ulong frame = (ulong)((nint)front.Tag + front.Addend - (nint)_c->Tlb.Memory) >> 12;
+            return _model.FirstLevel.Any(e => e.Page == front.Tag >> (12 + 9 * e.SizeClass) && (e.Global || e.Context == _model.Context)
+                && e.Frame + (front.Tag >> 12 & ((1UL << (9 * e.SizeClass)) - 1)) == frame
+                && (!forStores || (e.Writable && e.Dirty)));
         }
     }
 }

@@ -98,15 +98,18 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
 internal static unsafe class Access
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static FrontEntry* Slot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
+    public static FrontEntry* LoadSlot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static FrontEntry* StoreSlot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1)) + FrontEntry.Count;
 
     /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T* Read<T>(VcpuState* c, ulong address) where T : unmanaged
     {
         Order();
-        FrontEntry* entry = Slot(c, address);
-        return entry->ReadTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
+        FrontEntry* entry = LoadSlot(c, address);
+        return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
             ? (T*)(address + (ulong)entry->Addend)
             : (T*)Mmu.ReadSlow(c, address, sizeof(T));
     }
@@ -116,8 +119,8 @@ internal static unsafe class Access
     public static bool Write<T>(VcpuState* c, ulong address, T value) where T : unmanaged
     {
         Order();
-        FrontEntry* entry = Slot(c, address);
-        if (entry->WriteTag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
+        FrontEntry* entry = StoreSlot(c, address);
+        if (entry->Tag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
             return WriteSlow(c, address, value);
         *(T*)(address + (ulong)entry->Addend) = value;
         return true;
@@ -128,8 +131,8 @@ internal static unsafe class Access
     public static T* Modify<T>(VcpuState* c, ulong address) where T : unmanaged
     {
         Order();
-        FrontEntry* entry = Slot(c, address);
-        return entry->WriteTag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
+        FrontEntry* entry = StoreSlot(c, address);
+        return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
             ? (T*)(address + (ulong)entry->Addend)
             : (T*)Mmu.ModifySlow(c, address, sizeof(T));
     }

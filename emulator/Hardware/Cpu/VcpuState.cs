@@ -125,7 +125,7 @@ public unsafe struct VcpuState
 
     /// <summary>Linear RIP to block, direct-mapped; a subset of the instruction TLB (<see cref="JumpCache"/>).</summary>
     public JumpCacheEntry* JumpCache;
-    /// <summary>The TLB's fast front, <see cref="FrontEntry.Count"/> entries; a strict subset of the TLB.</summary>
+    /// <summary>The TLB's fast front, a strict subset of it: <see cref="FrontEntry.Count"/> entries for loads, then as many for stores.</summary>
     public FrontEntry* Front;
     /// <summary>TLB, paging-structure cache, counters.</summary>
     public TlbState Tlb;

@@ -49,7 +49,7 @@ public static unsafe class Mmu
         if ((address & PageMask) + (uint)size > Pfn.Size)
             return ReadCrossing(c, address, size);
         var entry = Look(c, address, Access.Read, user: true);
-        return entry is null ? null : Tlb.FillFront(c, address, *entry) + (address & PageMask);
+        return entry is null ? null : Tlb.FillFront(c, address, *entry, forStore: false) + (address & PageMask);
     }
 
     /// <summary>Stores <paramref name="size"/> bytes.</summary>
@@ -127,7 +127,6 @@ public static unsafe class Mmu
             return false;
         *entry |= TlbEntry.Fetched;
         c->Tlb.FetchedSeen = true;
-        Tlb.FillFront(c, rip, *entry);
         frame = new Pfn(TlbEntry.Translate(*entry, rip) >> Pfn.Shift);
         return true;
     }
@@ -380,7 +379,7 @@ public static unsafe class Mmu
                 var entry = Look(c, address, Access.Write, user: true);
                 if (entry is null)
                     return null;
-                first = second = Tlb.FillFront(c, address, *entry) + (address & PageMask);
+                first = second = Tlb.FillFront(c, address, *entry, forStore: true) + (address & PageMask);
             }
             Pfn firstFrame = FrameOf(c, first), secondFrame = FrameOf(c, second);
             if ((firstFrame == firstDropped && secondFrame == secondDropped)

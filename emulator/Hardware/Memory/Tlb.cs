@@ -31,7 +31,7 @@ internal static unsafe class Tlb
         t.MemoryBytes = memory.Bytes;
         t.Code = memory.Code;
         t.Exposed = memory.Exposed;
-        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(FrontEntry.Count * (nuint)sizeof(FrontEntry), 64);
+        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(2 * FrontEntry.Count * (nuint)sizeof(FrontEntry), 64);
         t.FrontSeen = true;
         ClearFront(c);
     }
@@ -121,7 +121,7 @@ internal static unsafe class Tlb
     private static void LeaveLevel1(VcpuState* c, ulong tag, ulong data)
     {
         if (TlbArray.SizeClass(tag) == 0)
-            DropIfInside(FrontOf(c, TlbArray.Address(tag)), TlbArray.Address(tag), Pfn.Size);
+            DropFromFront(c, TlbArray.Address(tag));
         else
             DropLargeFromFront(c, tag);
         if ((data & TlbEntry.Fetched) != 0)
@@ -167,21 +167,28 @@ internal static unsafe class Tlb
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void DropFromFront(VcpuState* c, ulong address)
+    {
+        var entry = FrontOf(c, address);
+        DropIfInside(entry, address, Pfn.Size);
+        DropIfInside(entry + FrontEntry.Count, address, Pfn.Size);
+    }
+
+    /// <summary>The entry for loads; that for stores is <see cref="FrontEntry.Count"/> further.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static FrontEntry* FrontOf(VcpuState* c, ulong address) => c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
 
     /// <summary>Drops the front's entries that come from the entry of a large page.</summary>
     private static void DropLargeFromFront(VcpuState* c, ulong tag)
     {
-        for (ulong i = 0; i < FrontEntry.Count; i++)
+        for (ulong i = 0; i < 2 * FrontEntry.Count; i++)
             DropIfInside(c->Front + i, TlbArray.Address(tag), 1UL << PageTable.Shift(TlbArray.SizeClass(tag)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void DropIfInside(FrontEntry* entry, ulong address, ulong size)
     {
-        // An entry has at least one right tag; the others are NoTag.
-        ulong tag = entry->ReadTag != FrontEntry.NoTag ? entry->ReadTag : entry->ExecuteTag;
-        if (tag - address < size)
+        if (entry->Tag != FrontEntry.NoTag && entry->Tag - address < size)
             *entry = FrontEntry.Empty;
     }
 
@@ -190,7 +197,7 @@ internal static unsafe class Tlb
     {
         if (!c->Tlb.FrontSeen)
             return;
-        new Span<FrontEntry>(c->Front, FrontEntry.Count).Fill(FrontEntry.Empty);
+        new Span<FrontEntry>(c->Front, 2 * FrontEntry.Count).Fill(FrontEntry.Empty);
         c->Tlb.FrontSeen = false;
     }
 
@@ -297,9 +304,10 @@ internal static unsafe class Tlb
     /// Makes the front answer for the 4 KiB around an address whose first-level entry a user access may use. Write permission needs a
     /// dirty page that holds no decoded code.
     /// </summary>
+    /// <param name="forStore">A store asks: loads get nothing.</param>
     /// <returns>Host address of the page.</returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* FillFront(VcpuState* c, ulong address, ulong data)
+    public static byte* FillFront(VcpuState* c, ulong address, ulong data, bool forStore)
     {
         const ulong store = TlbEntry.Writable | TlbEntry.Dirty;
         ulong page = address & ~(Pfn.Size - 1);
@@ -309,10 +317,12 @@ internal static unsafe class Tlb
         if (((nint)c->AlignmentCheck | c->Tlb.Witness) != 0)
             return host;
         var entry = FrontOf(c, address);
-        entry->ReadTag = page;
-        entry->WriteTag = (data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)) ? page : FrontEntry.NoTag;
-        entry->ExecuteTag = (data & TlbEntry.Executable) != 0 ? page : FrontEntry.NoTag;
-        entry->Addend = (nint)host - (nint)page;
+        nint addend = (nint)host - (nint)page;
+        // A store leaves the loads their entry: it may be for the page that is copied from.
+        if (!forStore)
+            *entry = new FrontEntry { Tag = page, Addend = addend };
+        if ((data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)))
+            entry[FrontEntry.Count] = new FrontEntry { Tag = page, Addend = addend };
         c->Tlb.FrontSeen = true;
         return host;
     }
@@ -321,11 +331,11 @@ internal static unsafe class Tlb
     public static void RevokeWrite(VcpuState* c, Pfn frame)
     {
         var host = (nint)(c->Tlb.Memory + frame.Address);
-        for (ulong i = 0; i < FrontEntry.Count; i++)
+        for (ulong i = FrontEntry.Count; i < 2 * FrontEntry.Count; i++)
         {
             var entry = c->Front + i;
-            if (entry->WriteTag != FrontEntry.NoTag && (nint)entry->WriteTag + entry->Addend == host)
-                entry->WriteTag = FrontEntry.NoTag;
+            if (entry->Tag != FrontEntry.NoTag && (nint)entry->Tag + entry->Addend == host)
+                entry->Tag = FrontEntry.NoTag;
         }
     }
 }

@@ -55,8 +55,8 @@ internal readonly unsafe struct Aligned<TAddress> : ISource where TAddress : str
     {
         // The compare keeps the low four bits of the address, so that a misaligned one misses.
         ulong address = TAddress.Of(c, op);
-        FrontEntry* entry = Access.Slot(c, address);
-        return entry->ReadTag == (address & ~0xFF0UL) ? (T*)(address + (ulong)entry->Addend) : (T*)VectorAccess.ReadAlignedSlow(c, address);
+        FrontEntry* entry = Access.LoadSlot(c, address);
+        return entry->Tag == (address & ~0xFF0UL) ? (T*)(address + (ulong)entry->Addend) : (T*)VectorAccess.ReadAlignedSlow(c, address);
     }
 }
 
@@ -66,8 +66,8 @@ internal static unsafe class VectorAccess
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Store<T>(VcpuState* c, ulong address, T* value) where T : unmanaged
     {
-        FrontEntry* entry = Access.Slot(c, address);
-        if (entry->WriteTag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
+        FrontEntry* entry = Access.StoreSlot(c, address);
+        if (entry->Tag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
             return Mmu.WriteSlow(c, address, (byte*)value, sizeof(T));
         *(T*)(address + (ulong)entry->Addend) = *value;
         return true;
@@ -76,8 +76,8 @@ internal static unsafe class VectorAccess
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool StoreAligned(VcpuState* c, ulong address, byte* value)
     {
-        FrontEntry* entry = Access.Slot(c, address);
-        if (entry->WriteTag != (address & ~0xFF0UL))
+        FrontEntry* entry = Access.StoreSlot(c, address);
+        if (entry->Tag != (address & ~0xFF0UL))
             return StoreAlignedSlow(c, address, value);
         *(Vector128<byte>*)(address + (ulong)entry->Addend) = *(Vector128<byte>*)value;
         return true;
