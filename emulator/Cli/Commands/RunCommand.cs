@@ -5,6 +5,7 @@ using Emulator.Cli.Host;
 using Emulator.Cli.Reports;
 using Emulator.Kernel;
 using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Shootdown.Policies;
 using Emulator.Kernel.Syscalls;
 using Emulator.Kernel.Tracing;
 
@@ -15,6 +16,7 @@ internal sealed class RunCommand : GuestCommand
 {
     private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<string> _scheduler = new("--sched") { Description = "parallel, or deterministic: the same seed gives the same run, bit for bit", HelpName = "NAME", DefaultValueFactory = _ => "parallel" };
+    private readonly Option<string> _flush = new("--flush") { Description = $"how changes of shared page tables reach TLBs: {string.Join(", ", SharedFlushPolicies.All.Where(p => p.IsSound).Select(p => p.Name))}; broken: {string.Join(", ", SharedFlushPolicies.All.Where(p => !p.IsSound).Select(p => p.Name))}", HelpName = "NAME", DefaultValueFactory = _ => SharedFlushPolicies.Default.Name };
     private readonly Option<string?> _stats = new("--stats") { Description = "counters at the end, on standard error: a table, or --stats=json", HelpName = "table|json", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> _output = new("-o") { Description = "file for --stats and --strace", HelpName = "FILE" };
     private readonly Option<bool> _strace = new("--strace") { Description = "print system calls in strace's format" };
@@ -33,7 +35,7 @@ internal sealed class RunCommand : GuestCommand
                emulator claims list|run [options] [CLAIM...]
 
         Options end at PROGRAM; what follows is the guest's. The exit status is the guest's; 124 time-out, 125 our failure, 126 not executable, 127 not found.
-        """, [_vcpus, .. _settings.Options, _scheduler, _stats, _output, _strace, _unsupported, _verbose, _quiet, _color]);
+        """, [_vcpus, .. _settings.Options, _scheduler, _flush, _stats, _output, _strace, _unsupported, _verbose, _quiet, _color]);
 
     public override int Execute(ParseResult parsed, string[] args, int operands)
     {
@@ -139,6 +141,9 @@ internal sealed class RunCommand : GuestCommand
         string scheduler = parsed.GetValue(_scheduler)!;
         if (scheduler is not ("parallel" or "deterministic"))
             return MachineSettings.Wrong(out error, $"--sched {scheduler}: the schedulers are parallel and deterministic");
+        string flush = parsed.GetValue(_flush)!;
+        if (SharedFlushPolicies.Find(flush) is null)
+            return MachineSettings.Wrong(out error, $"--flush {flush}: the policies are {string.Join(", ", SharedFlushPolicies.All.Select(p => p.Name))}");
         string unsupported = parsed.GetValue(_unsupported)!;
         if (unsupported is not ("enosys" or "fail"))
             return MachineSettings.Wrong(out error, $"--unsupported {unsupported}: give enosys or fail");
@@ -150,6 +155,7 @@ internal sealed class RunCommand : GuestCommand
             return false;
         options = options with
         {
+            FlushPolicy = flush,
             Vcpus = vcpus,
             Deterministic = scheduler.Equals("deterministic", StringComparison.Ordinal),
             FailOnUnsupported = unsupported.Equals("fail", StringComparison.Ordinal),

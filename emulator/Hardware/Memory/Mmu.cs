@@ -215,6 +215,22 @@ public static unsafe class Mmu
             ShowFlush(&c->Tlb, null, null);
     }
 
+    /// <summary>INVLPGB of another processor arrives: the page in a PCID, and all paging-structure caches. Not counted as something this one does.</summary>
+    /// <returns>Whether the page was translated.</returns>
+    public static bool Broadcast(VcpuState* c, ushort pcid, ulong address)
+    {
+        bool dropped = Tlb.FlushPage(c, address, pcid & (TlbArray.GlobalContext - 1));
+        PageWalker.ForgetAll(&c->Tlb);
+        return dropped;
+    }
+
+    /// <summary>INVLPGB without an address: everything but global entries.</summary>
+    public static void Broadcast(VcpuState* c)
+    {
+        Tlb.FlushNonGlobal(c);
+        PageWalker.ForgetAll(&c->Tlb);
+    }
+
     /// <summary>Translations of a PCID that the TLB holds, each counted once, by whether their page touches [start, end); global ones are not counted.</summary>
     public static TranslationCount Count(VcpuState* c, ushort pcid, ulong start, ulong end) => Tlb.Count(&c->Tlb, pcid & (TlbArray.GlobalContext - 1), start, end);
 

@@ -20,6 +20,8 @@ public enum Cost
     IpiSend,
     IpiRoundTrip,
     IpiReceive,
+    Invlpgb,
+    TlbSync,
     Count,
 }
 
@@ -34,7 +36,7 @@ public sealed class CostModel
     private static readonly ImmutableArray<string> Keys =
     [
         "instruction", "tlb_l2_hit", "walk_reference", "accessed_dirty_update", "page_fault", "system_call", "invlpg", "invpcid", "load_cr3", "load_cr3_no_flush",
-        "ipi_send", "ipi_round_trip", "ipi_receive",
+        "ipi_send", "ipi_round_trip", "ipi_receive", "invlpgb", "tlb_sync",
     ];
 
     private static readonly JsonDocumentOptions Options = new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };

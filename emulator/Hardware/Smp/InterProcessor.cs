@@ -12,6 +12,9 @@ public abstract class IpiRequest
     /// </summary>
     public abstract void Serve(Vcpu target);
 
+    /// <summary>Hardware does this on its targets, without interrupting what they execute.</summary>
+    public virtual bool IsBroadcast => false;
+
     /// <summary>Called again and again on the sender's thread until all targets have served the request.</summary>
     internal virtual void WhileWaiting()
     {
@@ -27,6 +30,7 @@ internal sealed class IpiCall
     private int _remaining;
 
     public Doorbell Sender => _sender!;
+    public bool IsInterrupt => !_request!.IsBroadcast;
     public bool IsDone => Volatile.Read(ref _remaining) == 0;
 
     public void Begin(IpiRequest request, Vcpu? self, int targets)
@@ -108,7 +112,7 @@ public sealed class InterProcessor
                 call.Sender.Wait();
         }
         _calls.Return(call);
-        if (self is not null)
+        if (self is not null && !what.IsBroadcast)
         {
             self.State->Tlb.Counters[Counter.IpisSent] += (ulong)count;
             self.State->Tlb.Counters[Counter.IpisAcknowledged] += (ulong)count;

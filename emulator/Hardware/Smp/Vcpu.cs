@@ -197,7 +197,8 @@ public sealed unsafe partial class Vcpu : IDisposable
         Withdraw(1);
         while (_calls.TryDequeue(out var call))
         {
-            State->Tlb.Counters[how]++;
+            if (call.IsInterrupt)
+                State->Tlb.Counters[how]++;
             call.ServeOn(this);
         }
     }

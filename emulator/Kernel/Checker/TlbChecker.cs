@@ -38,7 +38,8 @@ internal sealed unsafe class TlbChecker(MemorySystem system, IReadOnlyList<Vcpu>
             if (entry.Global || entry.Pcid == 0 || entry.Pcid > CpuTlbState.SlotCount || entry.Address >= Layout.TaskSize)
                 continue;
             CpuTlbState.Slot slot = cpu.Slots[entry.Pcid - 1];
-            if (spaces.TryGetValue(slot.ContextId, out Mm? mm) && slot.Generation == mm.Context.Generation && !LiveTables.Agree(system.Pages.Memory, mm.Root, entry, LiveTables.AllRights, out _))
+            if (spaces.TryGetValue(slot.ContextId, out Mm? mm) && slot.Generation == mm.Context.Generation && !slot.IsBehind(mm.Context.Links)
+                && !LiveTables.Agree(system.Pages.Memory, mm.Root, entry, LiveTables.AllRights, out _))
                 Report($"vCPU {vcpu.Id} has {mm.Context.Id}:{entry.Address:x} as {(entry.IsTable ? "table" : "page")} of level {entry.Level} in {entry.Frame} ({entry.Rights}), and no flush is owed");
         }
     }

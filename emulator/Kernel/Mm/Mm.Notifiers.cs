@@ -21,6 +21,8 @@ public sealed unsafe partial class Mm
         int result;
         using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
             result = Volatile.Read(ref Notifiers) is { } notifiers ? notifiers.InvalidateStart(task, range) : 0;
+        if (result == 0 && Sharing is not null)
+            Shootdown.SharedPolicy.RangeStart(task, this, range);
         if (result == 0 && task is not null)
             task.Operations.OpenRanges++;
         return result;
@@ -36,6 +38,8 @@ public sealed unsafe partial class Mm
             task.Operations.OpenRanges = 0;
             _system.Violations.Report(task, NotifierRules.EndFollowsStart, $"{range} ends without a start");
         }
+        if (Sharing is not null)
+            Shootdown.SharedPolicy.RangeEnd(task, this, range);
         if (Volatile.Read(ref Notifiers) is not { } notifiers)
             return;
         using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))

@@ -219,6 +219,8 @@ internal sealed class MmuGather
             _freedTables = true;
         }
         Flush();
+        if (_mm.Sharing is not null)
+            _mm.Shootdown.SharedPolicy.Freed(_task, _mm);
         Interlocked.Decrement(ref _mm.TlbFlushPending);
         for (int i = 1; i < _batches.Count; i++)
             ArrayPool<ulong>.Shared.Return(_batches[i]);

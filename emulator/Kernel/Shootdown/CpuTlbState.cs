@@ -12,8 +12,18 @@ internal sealed class CpuTlbState
 
     public struct Slot
     {
-        public ulong ContextId;
+        public MmContext? Context;
         public ulong Generation;
+
+        /// <summary>The regions that the address space shared when the slot was last brought up to date, and their generation.</summary>
+        public SharedLinks? Links;
+        public ulong SharedGeneration;
+
+        /// <summary>Which address space the slot holds; 0: none.</summary>
+        public readonly ulong ContextId => Context?.Id ?? 0;
+
+        /// <summary>Whether a change of shared tables has not reached the slot. The same regions can be compared; others are not worth it.</summary>
+        public readonly bool IsBehind(SharedLinks? links) => links != Links || (links is not null && links.Generation != SharedGeneration);
     }
 
     private Mm? _loadedMm;

@@ -4,11 +4,13 @@ using Emulator.Kernel.Memory;
 namespace Emulator.Kernel.Shootdown;
 
 /// <summary>A flush on its way to its targets (Linux's <c>flush_tlb_info</c>), and what the slowest of them did.</summary>
-internal sealed class FlushRequest(TlbShootdown shootdown) : IpiRequest
+internal class FlushRequest(TlbShootdown shootdown) : IpiRequest
 {
     private int _slowestPages;
     private int _ownPages;
     private bool _someFull;
+
+    protected TlbShootdown Shootdown => shootdown;
 
     /// <summary>The address space; null: whichever a target has loaded.</summary>
     public Mm? Mm { get; private set; }

@@ -9,6 +9,8 @@ public sealed class MmContext
 
     private ulong _generation = 1;
     private long _nextTrimNs;
+    private ulong _sharedGeneration = 1;
+    private SharedLinks? _links;
 
     internal MmContext(ulong id, long nowNs)
     {
@@ -26,6 +28,20 @@ public sealed class MmContext
     internal VcpuMask Cpus;
 
     internal ulong RaiseGeneration() => Interlocked.Increment(ref _generation);
+
+    /// <summary>
+    /// Of a host of shared tables: raised once for all its sharers, each of which a vCPU brings up to date when it loads it. Not every
+    /// <see cref="Policies.SharedFlushPolicy"/> uses it.
+    /// </summary>
+    internal ulong SharedGeneration => Volatile.Read(ref _sharedGeneration);
+
+    internal ulong RaiseSharedGeneration() => Interlocked.Increment(ref _sharedGeneration);
+
+    /// <summary>The regions that this address space shares; null for all but sharers.</summary>
+    internal SharedLinks? Links => Volatile.Read(ref _links);
+
+    /// <summary>Replaces <see cref="Links"/>, with a full fence behind it.</summary>
+    internal void SetLinks(SharedLinks? links) => Interlocked.Exchange(ref _links, links);
 
     /// <summary>Once a second a flush also goes to vCPUs that have left, so that they leave the mask (should_trim_cpumask).</summary>
     internal bool ShouldTrim(long nowNs)

@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Memory;
 
@@ -19,6 +20,9 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     /// <summary>What the checker, if there is one, will be told when the flushes are paid.</summary>
     private readonly List<Checker.FlushRecord> _owed = [];
 
+    /// <summary>Shared tables whose policy flushes everything on every vCPU.</summary>
+    private SharedFlush? _everything;
+
     /// <summary>Some entry was cleared whose flush is still owed.</summary>
     public bool FlushRequired { get; private set; }
 
@@ -32,13 +36,25 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     /// <param name="dirty">The entry was dirty: a processor may still write through it, until <see cref="TryToUnmapFlushDirty"/>.</param>
     internal void AddPending(Vcpu? self, Mm mm, ulong address, bool dirty)
     {
-        if (shootdown.NoteBegin(self, mm, 0, TlbShootdown.FlushAll, Hardware.Memory.Pfn.Shift, address) is { } owed)
+        if (shootdown.NoteBegin(self, mm, 0, TlbShootdown.FlushAll, Pfn.Shift, address) is { } owed)
             _owed.Add(owed);
-        shootdown.AddToBatch(self, mm, ref _cpus);
+        if (mm.Sharing is null)
+            shootdown.AddToBatch(self, mm, ref _cpus);
+        else
+            AddShared(self, mm);
         FlushRequired = true;
         mm.CountBatchedFlush();
         mm.InvalidateSecondaryTlbs(self?.Occupant as Task, 0, TlbShootdown.FlushAll);
         _writable |= dirty;
+    }
+
+    /// <summary>As Linux's, except that who may hold the page's translations, and which generations tell of it, is for the policy to say.</summary>
+    private void AddShared(Vcpu? self, Mm host)
+    {
+        var whole = new SharedFlush(shootdown, self, host, 0, TlbShootdown.FlushAll, Pfn.Shift, FreedTables: false);
+        whole.Counts[ShootdownCounter.BatchedPages]++;
+        if (shootdown.SharedPolicy.AddToBatch(whole, ref _cpus))
+            _everything = whole;
     }
 
     /// <summary>Pays all that is owed, before the first of the frames is freed (try_to_unmap_flush).</summary>
@@ -47,7 +63,11 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     {
         if (!FlushRequired)
             return;
-        shootdown.FlushBatch(self, ref _cpus);
+        if (_everything is { } everything)
+            shootdown.FlushEverythingFor(everything with { Self = self });
+        else
+            shootdown.FlushBatch(self, ref _cpus);
+        (_everything, _cpus) = (null, default);
         foreach (Checker.FlushRecord owed in _owed)
             shootdown.NoteDone(owed);
         _owed.Clear();

@@ -31,10 +31,22 @@ public sealed unsafe partial class TlbShootdown
     /// <param name="freedTables">Page tables are going away: lazy vCPUs are told too, since a processor may walk tables at any time.</param>
     public void FlushMmRange(Vcpu? self, Mm mm, ulong start, ulong end, int strideShift, bool freedTables)
     {
+        Checker.FlushRecord? noted = NoteBegin(self, mm, start, end, strideShift);
+        if (mm.Sharing is null)
+            (start, end) = FlushCpus(self, mm, start, end, strideShift, freedTables);
+        else
+            FlushShared(self, mm, start, end, strideShift, freedTables);
+        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, start, end);
+        NoteDone(noted);
+    }
+
+    /// <summary>As <see cref="FlushMmRange"/>, without telling secondary TLBs.</summary>
+    /// <returns>The range that was flushed.</returns>
+    internal (ulong Start, ulong End) FlushCpus(Vcpu? self, Mm mm, ulong start, ulong end, int strideShift, bool freedTables)
+    {
         MmContext context = mm.Context;
         CpuTlbState counts = CountsOf(self);
         counts[ShootdownCounter.Requests]++;
-        Checker.FlushRecord? noted = NoteBegin(self, mm, start, end, strideShift);
         FlushRequest request = RequestOf(self);
         request.Set(mm, start, end, strideShift, context.RaiseGeneration(), self?.Id ?? -1);
         if (end == FlushAll)
@@ -60,13 +72,12 @@ public sealed unsafe partial class TlbShootdown
         }
         (start, end) = (request.Start, request.End);
         request.Release();
-        mm.InvalidateSecondaryTlbs(self?.Occupant as Task, request.Start, request.End);
-        NoteDone(noted);
+        return (start, end);
     }
 
     /// <summary>Tells the checker, if there is one, of a flush that begins or, with a page named, is put off.</summary>
     internal Checker.FlushRecord? NoteBegin(Vcpu? self, Mm mm, ulong start, ulong end, int strideShift, ulong? deferred = null) =>
-        Checker?.Flushes.Begin(self?.Occupant as Task, self?.Id ?? -1, mm, "", start, end, strideShift, deferred);
+        Checker?.Flushes.Begin(self?.Occupant as Task, self?.Id ?? -1, mm, mm.Sharing is null ? "" : SharedPolicy.Name, start, end, strideShift, deferred);
 
     internal void NoteDone(Checker.FlushRecord? noted)
     {
@@ -87,7 +98,7 @@ public sealed unsafe partial class TlbShootdown
     }
 
     /// <summary>Whether putting the flush off saves an interrupt: another vCPU may hold translations (arch_tlbbatch_should_defer).</summary>
-    internal bool ShouldDefer(Vcpu? self, Mm mm) => HasOthers(mm.Context.Cpus.Snapshot(), self);
+    internal bool ShouldDefer(Vcpu? self, Mm mm) => mm.Sharing is null ? HasOthers(mm.Context.Cpus.Snapshot(), self) : SharedPolicy.ShouldDefer;
 
     /// <summary>Notes a page whose flush is put off: raises the generation and adds to the mask who must be asked (arch_tlbbatch_add_pending).</summary>
     internal void AddToBatch(Vcpu? self, Mm mm, ref VcpuMask cpus)
@@ -98,7 +109,10 @@ public sealed unsafe partial class TlbShootdown
     }
 
     /// <summary>Flushes on every vCPU of a batch whichever address space it has loaded, and empties the mask (arch_tlbbatch_flush).</summary>
-    internal void FlushBatch(Vcpu? self, ref VcpuMask cpus)
+    /// <param name="self">The vCPU that the caller holds, if any.</param>
+    /// <param name="cpus">The mask.</param>
+    /// <param name="freedTables">Lazy vCPUs are asked, too. Linux never does this: it frees no tables by batches.</param>
+    internal void FlushBatch(Vcpu? self, ref VcpuMask cpus, bool freedTables = false)
     {
         CpuTlbState counts = CountsOf(self);
         counts[ShootdownCounter.BatchFlushes]++;
@@ -106,7 +120,8 @@ public sealed unsafe partial class TlbShootdown
         request.Set(null, 0, FlushAll, Pfn.Shift, 0, self?.Id ?? -1);
         if (HasOthers(cpus, self))
         {
-            DropUninvolved(ref cpus, null, trim: false, counts);
+            if (!freedTables)
+                DropUninvolved(ref cpus, null, trim: false, counts);
             Call(self, cpus, request, counts);
         }
         else if (self is not null && cpus.Contains(self.Id))
@@ -119,7 +134,7 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>Counts something that a caller did.</summary>
     internal void Note(Vcpu? self, ShootdownCounter counter) => CountsOf(self)[counter]++;
 
-    private CpuTlbState CountsOf(Vcpu? self) => self is null ? _outside : _cpus[self.Id];
+    internal CpuTlbState CountsOf(Vcpu? self) => self is null ? _outside : _cpus[self.Id];
 
     private FlushRequest RequestOf(Vcpu? self) => self is null ? new FlushRequest(this) : _requests[self.Id];
 
@@ -130,7 +145,7 @@ public sealed unsafe partial class TlbShootdown
         return !mask.IsEmpty;
     }
 
-    private void Call(Vcpu? self, in VcpuMask mask, FlushRequest request, CpuTlbState counts)
+    internal void Call(Vcpu? self, in VcpuMask mask, FlushRequest request, CpuTlbState counts)
     {
         if (mask.IsEmpty)
             return;
@@ -197,21 +212,27 @@ public sealed unsafe partial class TlbShootdown
         }
         ref CpuTlbState.Slot slot = ref cpu.Slots[cpu.LoadedSlot];
         ulong current = loaded.Context.Generation;
-        // A batch has no generation of its own: that was raised when each page was added.
-        if ((request.Generation != 0 && request.Generation <= slot.Generation) || current == slot.Generation)
+        // A batch has no generation of its own: that was raised when each page was added, be it the address space's or a host's.
+        bool reached = request.Mm is null ? current == slot.Generation && !slot.IsBehind(loaded.Context.Links) : current == slot.Generation || request.Generation <= slot.Generation;
+        if (reached)
         {
             CountVain(cpu, ShootdownCounter.NothingGeneration, remote);
             return;
         }
         if (request.End != FlushAll && request.Generation == slot.Generation + 1 && request.Generation == current)
+        {
             FlushPages(vcpu, cpu, request, remote);
+            slot.Generation = current;
+        }
         else
+        {
+            Update(ref slot, loaded.Context);
             FlushFully(vcpu, cpu, loaded, request, remote);
-        slot.Generation = current;
+        }
     }
 
     /// <summary>An interrupt changed nothing; the initiator's own part is no interrupt.</summary>
-    private static void CountVain(CpuTlbState cpu, ShootdownCounter why, bool remote)
+    internal static void CountVain(CpuTlbState cpu, ShootdownCounter why, bool remote)
     {
         if (!remote)
             return;
@@ -222,7 +243,7 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>Counts what a flush is about to take, or has taken, from a vCPU.</summary>
     /// <param name="named">Translations that the request was about.</param>
     /// <param name="others">Those that went with them.</param>
-    private static void CountLoss(CpuTlbState cpu, ulong named, ulong others, bool remote)
+    internal static void CountLoss(CpuTlbState cpu, ulong named, ulong others, bool remote)
     {
         cpu[ShootdownCounter.EntriesLost] += named + others;
         cpu[ShootdownCounter.Collateral] += others;

@@ -89,11 +89,8 @@ public sealed unsafe partial class TlbShootdown
                 return;
             // Partner: the generation's increment in FlushMmRange, which is followed by its look at IsLazy.
             cpu.LeaveLazy();
-            ulong generation = context.Generation;
-            ref CpuTlbState.Slot current = ref cpu.Slots[cpu.LoadedSlot];
-            if (current.Generation == generation)
+            if (Update(ref cpu.Slots[cpu.LoadedSlot], context))
                 return;
-            current.Generation = generation;
             cpu[ShootdownCounter.SwitchFlushes]++;
             Load(vcpu, next.Root, cpu.LoadedSlot, keepEntries: false);
             return;
@@ -105,6 +102,8 @@ public sealed unsafe partial class TlbShootdown
         // Partner: FlushMmRange raises the generation and then reads the mask; we enter the mask and then read the generation.
         context.Cpus.AddAtomic(vcpu.Id);
         cpu.LeaveLazy();
+        if (context.Links is { } links)
+            SharedPolicy.Entered(vcpu, links);
         bool keep = ChooseSlot(cpu, context, out int slot);
         cpu[keep ? ShootdownCounter.SwitchKept : ShootdownCounter.SwitchFlushes]++;
         Load(vcpu, next.Root, slot, keep);
@@ -145,23 +144,35 @@ public sealed unsafe partial class TlbShootdown
     /// <summary>True: the slot's entries are up to date and may be kept.</summary>
     private static bool ChooseSlot(CpuTlbState cpu, MmContext context, out int slot)
     {
-        ulong generation = context.Generation;
         for (slot = 0; slot < CpuTlbState.SlotCount; slot++)
         {
-            ref CpuTlbState.Slot candidate = ref cpu.Slots[slot];
-            if (candidate.ContextId != context.Id)
-                continue;
-            bool fresh = candidate.Generation >= generation;
-            candidate.Generation = generation;
-            return fresh;
+            if (cpu.Slots[slot].Context == context)
+                return Update(ref cpu.Slots[slot], context);
         }
         slot = cpu.TakeNextSlot();
-        cpu.Slots[slot] = new CpuTlbState.Slot { ContextId = context.Id, Generation = generation };
+        cpu.Slots[slot] = new CpuTlbState.Slot { Context = context };
+        Update(ref cpu.Slots[slot], context);
         return false;
+    }
+
+    /// <summary>Notes that a slot is up to date with what is true now; false: it was not, and is flushed after this.</summary>
+    private static bool Update(ref CpuTlbState.Slot slot, MmContext context)
+    {
+        ulong generation = context.Generation;
+        bool fresh = slot.Generation >= generation;
+        slot.Generation = generation;
+        SharedLinks? links = context.Links;
+        if (links is not null || slot.Links is not null)
+        {
+            ulong shared = links?.Generation ?? 0;
+            fresh &= links == slot.Links && shared == slot.SharedGeneration;
+            (slot.Links, slot.SharedGeneration) = (links, shared);
+        }
+        return fresh;
     }
 
     private static void Load(Vcpu vcpu, Pfn root, int slot, bool keepEntries) => Mmu.LoadCr3(vcpu.State, root, PcidOf(slot), keepEntries);
 
     /// <summary>PCID 0 is the kernel's own (kern_pcid).</summary>
-    private static ushort PcidOf(int slot) => (ushort)(slot + 1);
+    internal static ushort PcidOf(int slot) => (ushort)(slot + 1);
 }

@@ -25,7 +25,8 @@ internal readonly record struct CycleEstimate(ulong Execution, ulong Tlb, ulong 
             Faults: n[Counter.PageFaults] * cost[Cost.PageFault],
             SystemCalls: systemCalls * cost[Cost.SystemCall],
             Flushes: n[Counter.FlushPage] * cost[Cost.Invlpg] + n[Counter.FlushLoadCr3] * cost[Cost.LoadCr3] + n[Counter.LoadCr3NoFlush] * cost[Cost.LoadCr3NoFlush]
-                + (n[Counter.FlushPageOfPcid] + n[Counter.FlushContext] + n[Counter.FlushAllNonGlobal] + n[Counter.FlushAll]) * cost[Cost.Invpcid],
+                + (n[Counter.FlushPageOfPcid] + n[Counter.FlushContext] + n[Counter.FlushAllNonGlobal] + n[Counter.FlushAll]) * cost[Cost.Invpcid]
+                + Shot(ShootdownCounter.Broadcasts) * cost[Cost.Invlpgb] + Shot(ShootdownCounter.BroadcastWaits) * cost[Cost.TlbSync],
             IpiSending: n[Counter.IpisSent] * cost[Cost.IpiSend],
             IpiWaiting: (Shot(ShootdownCounter.WaitCalls) + n[Counter.CodeRevocations]) * cost[Cost.IpiRoundTrip]
                 + Shot(ShootdownCounter.WaitPageFlushes) * cost[Cost.Invlpg] + Shot(ShootdownCounter.WaitFullFlushes) * cost[Cost.LoadCr3],
