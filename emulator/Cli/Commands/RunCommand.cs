@@ -44,10 +44,10 @@ internal sealed class RunCommand : GuestCommand
         if (!TryOpen(parsed.GetValue(_output), out TextWriter? output, out error))
             return CommandLine.Failure(ExitCodes.OurFailure, error);
         using (output)
-            return Run(parsed, options, args[^operands], argv, environment, output ?? new ErrorWriter());
+            return Run(parsed, options, args, args[^operands], argv, environment, output ?? new ErrorWriter());
     }
 
-    private int Run(ParseResult parsed, MachineOptions options, string program, List<byte[]> argv, List<byte[]> environment, TextWriter output)
+    private int Run(ParseResult parsed, MachineOptions options, string[] args, string program, List<byte[]> argv, List<byte[]> environment, TextWriter output)
     {
         var palette = new Palette(parsed.GetValue(_color)!);
         Machine machine;
@@ -77,19 +77,21 @@ internal sealed class RunCommand : GuestCommand
             }
             if (!parsed.GetValue(_quiet) && status.Crash is { IsFault: true } crash)
                 HostProcess.WriteError(CrashRenderer.Render(crash, status, palette));
-            ReportViolations(machine.Violations, palette);
+            ReportViolations(machine.Violations, args, options.Deterministic, palette);
         }
         return Outcome(status, program, parsed.GetValue(_verbose), palette);
     }
 
     /// <summary>Rules of the kernel's own interfaces that were broken: never the guest's fault, and never to be hidden.</summary>
-    private static void ReportViolations(Violations violations, Palette palette)
+    private static void ReportViolations(Violations violations, string[] args, bool deterministic, Palette palette)
     {
         const int most = 20;
         foreach (Violation violation in violations.All.Take(most))
             HostProcess.WriteError(palette.Mark($"emulator: {violation}") + "\n");
         if (violations.Count > most)
             HostProcess.WriteError(string.Create(CultureInfo.InvariantCulture, $"emulator: {violations.Count - most} more broken rules\n"));
+        if (violations.Count > 0)
+            HostProcess.WriteError($"emulator: {ReplayLine.Write(args, deterministic)}\n");
     }
 
     private ISyscallTracer? Tracer(ParseResult parsed, TextWriter output)
