@@ -9,6 +9,7 @@ using Emulator.Kernel;
 namespace Emulator.Bench;
 
 /// <summary>An instruction of a small loop: four of registers, a load and a store.</summary>
+[BenchmarkCategory("Quick")]
 public unsafe class InterpreterBenchmarks : IDisposable
 {
     private const int Rounds = 1 << 20, Instructions = 6;
@@ -67,6 +68,7 @@ public unsafe class InterpreterBenchmarks : IDisposable
 }
 
 /// <summary>A system call that does nothing (getpid): the way into the kernel and back. A machine's whole life is in it, a small share.</summary>
+[BenchmarkCategory("Quick")]
 public class SyscallBenchmarks : IDisposable
 {
     private const int Calls = 1 << 20;

@@ -57,6 +57,7 @@ public abstract class MemoryBenchmark : IDisposable
 }
 
 /// <summary>What the first access to a page costs, by what answers it; its share of mmap and munmap included.</summary>
+[BenchmarkCategory("Quick")]
 public class FaultBenchmarks : MemoryBenchmark
 {
     private const int Pages = 4096;
@@ -134,6 +135,7 @@ public class MappingBenchmarks : MemoryBenchmark
 }
 
 /// <summary>A mapping of 300 GiB that nobody has touched, made and removed.</summary>
+[BenchmarkCategory("Quick")]
 public class SparseBenchmarks : MemoryBenchmark
 {
     private const int Pages = 300 << 18;
@@ -159,6 +161,7 @@ public class ForkBenchmarks : MemoryBenchmark
 }
 
 /// <summary>Punching holes into a mapped file: a page, with its refilling.</summary>
+[BenchmarkCategory("Quick")]
 public class PunchBenchmarks : MemoryBenchmark
 {
     private const int Pages = 4096;

@@ -8,6 +8,7 @@ using Task = Emulator.Kernel.Tasks.Task;
 namespace Emulator.Bench;
 
 /// <summary>What announcing one change costs: nothing to speak of without subscribers, and linear in those that listen to everything.</summary>
+[BenchmarkCategory("Quick")]
 public class NotifierDispatchBenchmarks : IDisposable
 {
     private const int Changes = 1 << 14;

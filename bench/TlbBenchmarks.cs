@@ -6,6 +6,7 @@ using Emulator.Hardware.Memory;
 namespace Emulator.Bench;
 
 /// <summary>What a data access costs, by where its translation is found, and what dropping translations costs.</summary>
+[BenchmarkCategory("Quick")]
 public unsafe class TlbBenchmarks : IDisposable
 {
     private const int Accesses = 1 << 14;
