@@ -47,7 +47,7 @@ public abstract class Claim
 
     /// <summary>A control, or a step that the scenario needs: without it nothing is shown.</summary>
     /// <exception cref="InconclusiveException">It does not hold.</exception>
-    protected static void Require(bool holds, string otherwise)
+    protected internal static void Require(bool holds, string otherwise)
     {
         if (!holds)
             throw new InconclusiveException(otherwise);

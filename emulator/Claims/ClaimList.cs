@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Emulator.Claims.Mshare;
 using Emulator.Claims.Notifiers;
 
 namespace Emulator.Claims;
@@ -8,6 +9,13 @@ public static class ClaimList
 {
     public static ImmutableArray<Claim> All { get; } =
     [
+        new PcidsDoNotMatter(),
+        new NextSwitchFlushes(),
+        new HostFlushIsLocal(),
+        new UnionNeedsNewType(),
+        new BatchFlushIsPerfect(),
+        new HostCpumask(),
+        new InvalidateRangeIsBroken(),
         new StartEndForWalkers(),
         new EndMeansFreed(),
         new FlushAllIsTrivial(),
