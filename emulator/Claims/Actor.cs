@@ -33,13 +33,13 @@ public sealed class Actor
 
     public Mm Mm => Thread.Task.Mm;
 
-    /// <summary>Acts, and returns when that is done.</summary>
+    /// <summary>Acts, and returns when that is done. Any task may tell it to, also in a callback that may sleep.</summary>
     /// <exception cref="Exception">Whatever <paramref name="work"/> threw.</exception>
     public void Do(Action<Task> work)
     {
         Volatile.Write(ref _work, work);
         _told.WakeAll();
-        _done.Wait(_stage.Task, this, static a => Volatile.Read(ref a._work) is null, interruptible: false);
+        _done.Wait(_stage.Machine.CurrentTask!, this, static a => Volatile.Read(ref a._work) is null, interruptible: false);
         if (Interlocked.Exchange(ref _failure, null) is { } failure)
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
     }

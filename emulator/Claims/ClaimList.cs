@@ -9,13 +9,18 @@ public static class ClaimList
 {
     public static ImmutableArray<Claim> All { get; } =
     [
+        new FlushAllWorksEverywhere(),
         new PcidsDoNotMatter(),
         new NextSwitchFlushes(),
         new HostFlushIsLocal(),
+        new FlushForEveryPage(),
         new UnionNeedsNewType(),
         new BatchFlushIsPerfect(),
         new HostCpumask(),
+        new NotifierOnTheHost(),
         new InvalidateRangeIsBroken(),
+        new TablesOfManyClients(),
+        new EntryBytes(),
         new StartEndForWalkers(),
         new EndMeansFreed(),
         new FlushAllIsTrivial(),

@@ -19,14 +19,19 @@ internal sealed unsafe class LinkedTables
     private readonly Stage _stage;
     private readonly List<Actor> _sharers = [];
 
-    public LinkedTables(Stage stage, int pages)
+    /// <param name="stage">Where it is.</param>
+    /// <param name="pages">How many the host maps and fills.</param>
+    /// <param name="privately">All pages are one mapping of private memory, which mshare does not offer: they have no owner but their entries.</param>
+    public LinkedTables(Stage stage, int pages, bool privately = false)
     {
         _stage = stage;
         Host = Mm.Create(stage.Machine.MemorySystem)!;
+        int each = privately ? pages : 1, kind = privately ? MAP_PRIVATE : MAP_SHARED;
         for (int i = 0; i < pages; i++)
         {
-            long at = Host.Mmap(stage.Task, Address(i), Pfn.Size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, null, 0);
-            Claim.Require(at == (long)Address(i) && Host.WriteMemory(stage.Task, Address(i), [(byte)(i + 1)]) == 1, "the host cannot be filled");
+            if (i % each == 0)
+                Host.Mmap(stage.Task, Address(i), (ulong)each << Pfn.Shift, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+            Claim.Require(Host.WriteMemory(stage.Task, Address(i), [(byte)(i + 1)]) == 1, "the host cannot be filled");
         }
     }
 
