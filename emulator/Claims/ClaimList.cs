@@ -19,6 +19,8 @@ public static class ClaimList
         new HostCpumask(),
         new NotifierOnTheHost(),
         new InvalidateRangeIsBroken(),
+        new ExtraReference(),
+        new NoLongTermReference(),
         new TablesOfManyClients(),
         new EntryBytes(),
         new StartEndForWalkers(),
