@@ -57,6 +57,8 @@ internal static unsafe class CheckedFloat
         => (c->Registers.Mxcsr & (c->Registers.Mxcsr >> Mxcsr.MaskShift) & Mxcsr.Flags) | (~reported & Mxcsr.Flags);
 
     /// <summary>Leaves the result in the scratch memory and returns the flags raised, with those that were set in <paramref name="control"/>.</summary>
+    /// <remarks>Optimized from its first run: code that is not would call the operation, and the runtime, which compiles it then, raises flags of its own.</remarks>
+    [MethodImpl(Chain.Hot)]
     private static uint Execute<TFloat, TIn, TOut>(VcpuState* c, TIn a, TIn b, uint control)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged
     {
@@ -69,7 +71,7 @@ internal static unsafe class CheckedFloat
         uint raised;
         if (c->LoadMxcsr != null)
         {
-            // The operation is inlined: nothing is compiled, which raises flags of its own, while the guest's control is loaded.
+            // The operation is inlined: nothing is called while the guest's control is loaded.
             uint* mxcsr = (uint*)(c->Bounce + Control);
             Call(c->StoreMxcsr, mxcsr);
             if (*mxcsr != (control | Mxcsr.Masks))
