@@ -8,7 +8,7 @@ int main(void)
 {
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++)
-            a[i][j] = i + j * 0.5, b[i][j] = i - j * 0.25;
+            a[i][j] = (i + j) * 0.1, b[i][j] = (i - j) * 0.3;
     for (int i = 0; i < N; i++)
         for (int k = 0; k < N; k++)
             for (int j = 0; j < N; j++)
