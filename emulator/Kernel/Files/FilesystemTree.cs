@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Emulator.Kernel.Files.Host;
 using Emulator.Kernel.Files.Proc;
+using Emulator.Kernel.Mirrors.Mshare;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -99,9 +100,14 @@ internal static class FilesystemTree
         TmpFs dev = BuildDev(vfs);
         Mount(dev, "dev", "devtmpfs");
         Mount(new ProcFs(vfs.Machine, vfs.NextMinor()), "proc", "proc");
-        Mount(SysFs.Build(vfs), "sys", "sysfs");
+        Mount sys = Mount(SysFs.Build(vfs), "sys", "sysfs");
+        if (vfs.Machine.Options.MountMshare)
+        {
+            Dentry mountPoints = Child((TmpFs)sys.Root.Filesystem, "fs");
+            vfs.AddMount(new MshareFs(vfs.Machine, vfs.NextMinor()).Root, new Path(sys, mountPoints), "mshare", readOnly: false, MshareFs.Type);
+        }
 
-        void Mount(Filesystem fs, string name, string source) => vfs.AddMount(fs.Root, root, name, readOnly: false, source);
+        Mount Mount(Filesystem fs, string name, string source) => vfs.AddMount(fs.Root, root, name, readOnly: false, source);
     }
 
     private static TmpFs BuildDev(Vfs vfs)

@@ -37,5 +37,9 @@ public sealed class Mount
     public string Source { get; internal init; } = "none";
 
     /// <summary>Mounts that cover names in this mount's directories.</summary>
-    internal Dictionary<(Dentry Directory, string Name), Mount> Children { get; } = [];
+    /// <remarks>Replaced by a copy for each new mount, so that walks read it without a lock.</remarks>
+    internal Dictionary<(Dentry Directory, string Name), Mount> Children { get; private set; } = [];
+
+    internal void Add(Dentry directory, string name, Mount child) =>
+        Children = new Dictionary<(Dentry Directory, string Name), Mount>(Children) { [(directory, name)] = child };
 }

@@ -44,6 +44,7 @@ internal static class SysFs
             Setting(fs, directory, "resv_hugepages", () => Line(pool.Reserved), null);
             Setting(fs, directory, "surplus_hugepages", () => Line(pool.Surplus), null);
         }
+        Directories(fs, "fs", "mshare");
         Directories(fs, "class");
         Directories(fs, "block");
         return fs;

@@ -48,8 +48,17 @@ internal sealed class TmpDirectory : MemoryInode
     public override long Create(Task task, Dentry self, string name, uint mode, ulong device, out Dentry? child)
     {
         (uint uid, uint gid) = Owner(task);
-        Inode inode = (mode & S_IFMT) == S_IFREG ? _fs.NewFile(mode, uid, gid) : new SpecialInode(_fs, mode, uid, gid, device);
-        return Add(self, name, inode, out child);
+        child = null;
+        long error = _fs.MakeInode(task, mode, uid, gid, device, out MemoryInode? inode);
+        if (error < 0)
+            return error;
+        error = Add(self, name, inode!, out child);
+        if (error < 0)
+        {
+            inode!.LinkCount = 0;
+            (inode as ICountedInode)?.FreeIfUnused();
+        }
+        return error;
     }
 
     public override long MakeDirectory(Task task, Dentry self, string name, uint mode)
@@ -61,12 +70,16 @@ internal sealed class TmpDirectory : MemoryInode
 
     public override long MakeSymlink(Task task, Dentry self, string name, string target)
     {
+        if (!_fs.AllowsSymlinks)
+            return -Errno.EPERM;
         (uint uid, uint gid) = Owner(task);
         return Add(self, name, new TmpSymlink(_fs, target, uid, gid), out _);
     }
 
     internal override long OpenNameless(Task task, Path directory, uint mode, int flags, out OpenFile? file)
     {
+        if (!_fs.AllowsSymlinks)
+            return base.OpenNameless(task, directory, mode, flags, out file);
         (uint uid, uint gid) = Owner(task);
         TmpFile inode = _fs.NewFile(mode, uid, gid);
         inode.LinkCount = 0;
@@ -94,6 +107,8 @@ internal sealed class TmpDirectory : MemoryInode
 
     public override long Unlink(Task task, Dentry self, Dentry child)
     {
+        if (_fs.IsProtected(child.Inode))
+            return -Errno.EPERM;
         lock (_fs.Tree)
         {
             if (!Holds(child))
@@ -122,6 +137,8 @@ internal sealed class TmpDirectory : MemoryInode
 
     public override long Rename(Task task, Dentry self, Dentry child, Dentry newDirectory, string newName, int flags)
     {
+        if (_fs.IsProtected(child.Inode))
+            return -Errno.EPERM;
         var to = (TmpDirectory)newDirectory.Inode;
         Dentry? victim;
         lock (_fs.Tree)
@@ -131,6 +148,8 @@ internal sealed class TmpDirectory : MemoryInode
             if (to._removed)
                 return -Errno.ENOENT;
             to._entries.TryGetValue(newName, out victim);
+            if (victim is not null && _fs.IsProtected(victim.Inode))
+                return -Errno.EPERM;
             long r = CheckRename(child, newDirectory, victim, flags);
             if (r != 0)
                 return r < 0 ? r : 0;
@@ -236,7 +255,7 @@ internal sealed class TmpDirectory : MemoryInode
     private static void Forget(Dentry child)
     {
         ((MemoryInode)child.Inode).TouchChange();
-        (child.Inode as TmpFile)?.FreeIfUnused();
+        (child.Inode as ICountedInode)?.FreeIfUnused();
     }
 
     /// <summary>New files belong to the caller, and to the directory's group where that is set-group-ID.</summary>

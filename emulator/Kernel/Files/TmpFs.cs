@@ -5,7 +5,7 @@ using static Emulator.Kernel.Files.FileAbi;
 namespace Emulator.Kernel.Files;
 
 /// <summary>A file system in guest memory (mm/shmem.c): data in page caches, names in dictionaries.</summary>
-public sealed class TmpFs : Filesystem
+public class TmpFs : Filesystem
 {
     private readonly string _typeName;
 
@@ -49,6 +49,18 @@ public sealed class TmpFs : Filesystem
     internal TmpFile NewFile(uint mode, uint uid, uint gid, Seals seals = Seals.Seal) =>
         new(this, S_IFREG | (mode & S_IALLUGO), uid, gid, new ShmemPageCache(Machine.Pages, seals, IsMounted ? Quota : null));
 
+    /// <summary>What mknod makes here: 0 or a negative errno.</summary>
+    internal virtual long MakeInode(Task task, uint mode, uint uid, uint gid, ulong device, out MemoryInode? inode)
+    {
+        inode = (mode & S_IFMT) == S_IFREG ? NewFile(mode, uid, gid) : new SpecialInode(this, mode, uid, gid, device);
+        return 0;
+    }
+
+    internal virtual bool AllowsSymlinks => true;
+
+    /// <summary>A file whose name stays (-EPERM).</summary>
+    internal virtual bool IsProtected(Inode inode) => false;
+
     /// <summary>Adds a name from the machine's side, for trees that are made at start.</summary>
     internal Dentry AddEntry(Dentry directory, string name, Inode inode)
     {
@@ -72,8 +84,15 @@ public sealed class TmpFs : Filesystem
         AddEntry(parent, name, new TmpSymlink(this, target, uid, gid));
 }
 
+/// <summary>A file that ends with its last name and its last open file.</summary>
+internal interface ICountedInode
+{
+    /// <summary>A name or an open file has gone.</summary>
+    void FreeIfUnused();
+}
+
 /// <summary>A regular file of tmpfs.</summary>
-internal sealed class TmpFile(TmpFs fs, uint mode, uint uid, uint gid, ShmemPageCache cache) : MemoryInode(fs, mode, uid, gid)
+internal sealed class TmpFile(TmpFs fs, uint mode, uint uid, uint gid, ShmemPageCache cache) : MemoryInode(fs, mode, uid, gid), ICountedInode
 {
     private int _openCount;
 
@@ -108,7 +127,7 @@ internal sealed class TmpFile(TmpFs fs, uint mode, uint uid, uint gid, ShmemPage
     }
 
     /// <summary>The pages go when the last name and the last open file are gone.</summary>
-    internal void FreeIfUnused()
+    public void FreeIfUnused()
     {
         bool unused;
         lock (fs.Tree)

@@ -1,3 +1,4 @@
+using Emulator.Kernel.Mirrors.Mshare;
 using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Files.FileAbi;
 
@@ -6,7 +7,8 @@ namespace Emulator.Kernel.Files;
 /// <summary>The tree of mounted file systems and the operations on names. Errors are negative numbers, as system calls return them.</summary>
 public sealed partial class Vfs
 {
-    private readonly List<Mount> _mounts = [];
+    private readonly Lock _mountLock = new();
+    private volatile List<Mount> _mounts = [];
     private int _lastMinor = 20;
 
     internal Vfs(Machine machine)
@@ -56,13 +58,32 @@ public sealed partial class Vfs
 
     internal uint NextMinor() => (uint)Interlocked.Increment(ref _lastMinor);
 
-    /// <summary>Attaches a file system over the entry <paramref name="name"/> of a directory. Only while the machine is being made.</summary>
+    /// <summary>Attaches a file system over the entry <paramref name="name"/> of a directory.</summary>
     internal Mount AddMount(Dentry root, Path directory, string name, bool readOnly, string source)
     {
-        var mount = new Mount(_mounts.Count + 21, root, directory, name, readOnly) { Source = source };
-        _mounts.Add(mount);
-        directory.Mount?.Children.Add((directory.Dentry!, name), mount);
-        return mount;
+        lock (_mountLock)
+        {
+            var mount = new Mount(_mounts.Count + 21, root, directory, name, readOnly) { Source = source };
+            directory.Mount?.Add(directory.Dentry!, name, mount);
+            _mounts = [.. _mounts, mount];
+            return mount;
+        }
+    }
+
+    /// <summary>mount(2) as far as it goes here: msharefs, on a directory that is not a mount yet. For everybody.</summary>
+    internal long Mount(Task task, string source, string target, string type)
+    {
+        if (!string.Equals(type, MshareFs.Type, StringComparison.Ordinal))
+            return -Errno.EPERM;
+        long r = Walk(task, AT_FDCWD, target, WalkFlags.Follow, out Path path);
+        if (r < 0)
+            return r;
+        if (!path.Inode.IsDirectory)
+            return -Errno.ENOTDIR;
+        if (path.Dentry!.Parent is not { } parent || ReferenceEquals(path.Dentry, path.Mount?.Root))
+            return -Errno.EBUSY;
+        AddMount(new MshareFs(Machine, NextMinor()).Root, path with { Dentry = parent }, path.Dentry.Name, readOnly: false, source);
+        return 0;
     }
 
     /// <summary>The directory that a *at call starts from.</summary>

@@ -24,7 +24,7 @@ public sealed unsafe partial class Mm
     /// Whether a store to a shared page must fault though the VMA allows it (vma_wants_writenotify): a host file's page is dirtied by it,
     /// or it is to be noticed as the first one since soft-dirty bits were cleared.
     /// </summary>
-    private static bool WantsWriteNotify(Vma vma) => vma.Cache!.NeedsWriteBack || (vma.Flags & VmFlags.SoftDirty) == 0;
+    private static bool WantsWriteNotify(Vma vma) => vma.Cache is { NeedsWriteBack: true } || (vma.Flags & VmFlags.SoftDirty) == 0;
 
     /// <summary>clear_refs_write.</summary>
     internal void ClearReferences(Task task, ClearRefs what)

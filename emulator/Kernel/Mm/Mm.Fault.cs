@@ -122,6 +122,8 @@ public sealed unsafe partial class Mm
     internal FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
+        if (vma.IsContainer)
+            return FaultContainer(task, vma, address, flags);
         _system.Events.Count(VmEvent.PageFault);
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
             return FaultHugeTlb(task, vma, address, flags);

@@ -67,6 +67,7 @@ public sealed unsafe partial class Mm
             Name = vma.Name,
             Observer = vma.Observer,
             Policy = vma.Policy,
+            Shares = vma.Shares,
         };
         if ((vma.Flags & VmFlags.WipeOnFork) == 0)
             ForkAnonVmas(task, copy, vma);
@@ -74,6 +75,7 @@ public sealed unsafe partial class Mm
         child.Account(copy, copy.Pages, add: true);
         Open(copy);
         LinkToFile(task, copy);
+        copy.Shares?.Attach(task, copy);
         // What faults can bring back as it was needs no copy (vma_needs_copy).
         if (copy.AnonVma is null)
             return true;

@@ -67,6 +67,8 @@ public sealed partial class Mm
             vmFlags |= VmFlags.GrowsDown;
         if ((flags & MAP_LOCKED) != 0)
             vmFlags |= VmFlags.Locked;
+        if (file is ISharedRegion region)
+            return MapContainer(task, address, length, vmFlags, flags, file, region, pageOffset, out populate);
         long place = pool is null ? FindPlace(address, length, flags) : FindHugePlace(address, length, flags, pool.PageSize);
         if (place < 0)
             return place;
@@ -160,7 +162,8 @@ public sealed partial class Mm
             return MapHugeTlb(task, address, length, flags & ~VmFlags.LockedMask, backing);
         // accountable_mapping; memory shared with children is checked, but counted when it is used.
         bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write;
-        if ((accountable || IsSharedAnonymous(flags, backing)) && !_system.Overcommit.MayCommit(length >> 12, TotalPages))
+        bool promised = IsSharedAnonymous(flags, backing) && (flags & VmFlags.NoReserve) == 0;
+        if ((accountable || promised) && !_system.Overcommit.MayCommit(length >> 12, TotalPages))
             return -Errno.ENOMEM;
         if (accountable)
             flags |= VmFlags.Account;
@@ -202,6 +205,19 @@ public sealed partial class Mm
     {
         if (pageOffset > PageCache.MaxSize >> 12 || (length >> 12) > (PageCache.MaxSize >> 12) - pageOffset)
             return -Errno.EOVERFLOW;
+        long error = CheckAccess(file, flags, ref vmFlags);
+        if (error < 0)
+            return error;
+        if (cache is null)
+            return -Errno.ENODEV;
+        if ((vmFlags & VmFlags.GrowsDown) != 0)
+            return -Errno.EINVAL;
+        return cache.CheckMapping(ref vmFlags);
+    }
+
+    /// <summary>Whether the file was opened for what a mapping wants of it.</summary>
+    private static long CheckAccess(OpenFile file, int flags, ref VmFlags vmFlags)
+    {
         int access = file.Flags & O_ACCMODE;
         bool readable = access is O_RDONLY or O_RDWR && (file.Flags & O_PATH) == 0, writable = access is O_WRONLY or O_RDWR;
         bool wantsWrite = (vmFlags & VmFlags.Write) != 0;
@@ -224,13 +240,7 @@ public sealed partial class Mm
             default:
                 return -Errno.EINVAL;
         }
-        if (!readable)
-            return -Errno.EACCES;
-        if (cache is null)
-            return -Errno.ENODEV;
-        if ((vmFlags & VmFlags.GrowsDown) != 0)
-            return -Errno.EINVAL;
-        return cache.CheckMapping(ref vmFlags);
+        return readable ? 0 : -Errno.EACCES;
     }
 
     private static VmFlags ProtFlags(int prot) => (VmFlags)(prot & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -346,6 +356,7 @@ public sealed partial class Mm
             UnlinkRmap(task, vma);
         Tables.FreeTables(gather, start, end, floor, ceiling);
         gather.Finish();
+        DetachContainers(task, removed);
         foreach (Vma vma in removed)
             Close(vma);
         return 0;

@@ -106,7 +106,9 @@ public sealed unsafe partial class Mm
         Account(flags, pages, add: true);
         bool access = ((vma.Flags ^ flags) & VmFlags.Access) != 0;
         vma.Flags = flags;
-        if (access)
+        if (access && vma is { Shares.IsLeaky: false })
+            Relink(task, vma);
+        else if (access)
             ChangeProtection(task, vma);
         vma = Rejoin(task, vma);
         return 0;

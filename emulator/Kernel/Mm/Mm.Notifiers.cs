@@ -20,7 +20,16 @@ public sealed unsafe partial class Mm
             task?.MightSleep("mmu_notifier_invalidate_range_start");
         int result;
         using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
-            result = Volatile.Read(ref Notifiers) is { } notifiers ? notifiers.InvalidateStart(task, range) : 0;
+        {
+            NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
+            result = notifiers?.InvalidateStart(task, range) ?? 0;
+            if (result == 0 && Sharing is { } sharing)
+            {
+                result = sharing.InvalidateStart(task, range);
+                if (result != 0)
+                    notifiers?.InvalidateEnd(task, range);
+            }
+        }
         if (result == 0 && Sharing is not null)
             Shootdown.SharedPolicy.RangeStart(task, this, range);
         if (result == 0 && task is not null)
@@ -40,10 +49,14 @@ public sealed unsafe partial class Mm
         }
         if (Sharing is not null)
             Shootdown.SharedPolicy.RangeEnd(task, this, range);
-        if (Volatile.Read(ref Notifiers) is not { } notifiers)
+        NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
+        if (notifiers is null && Sharing is null)
             return;
         using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
-            notifiers.InvalidateEnd(task, range);
+        {
+            notifiers?.InvalidateEnd(task, range);
+            Sharing?.InvalidateEnd(task, range);
+        }
     }
 
     /// <summary>
@@ -55,6 +68,8 @@ public sealed unsafe partial class Mm
         if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
             && _system.Profile != KernelProfile.V6_1)
             notifiers.InvalidateSecondaryTlbs(task, start, end);
+        if (Sharing is { } sharing && _system.Profile != KernelProfile.V6_1)
+            sharing.InvalidateSecondaryTlbs(task, start, end);
     }
 
     /// <summary>The same callback where Linux had it until 6.5 (mmu_notifier_invalidate_range): beside the flushes of gathers, of copies on write and
@@ -64,6 +79,8 @@ public sealed unsafe partial class Mm
         if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ArchInvalidateSecondaryTlbs)
             && _system.Profile == KernelProfile.V6_1)
             notifiers.InvalidateSecondaryTlbs(task, start, end);
+        if (Sharing is { } sharing && _system.Profile == KernelProfile.V6_1)
+            sharing.InvalidateSecondaryTlbs(task, start, end);
     }
 
     /// <summary>An entry is about to point to another page that is mapped at once (mmu_notifier_change_pte, until 6.9). Under the page-table lock.</summary>
@@ -71,6 +88,8 @@ public sealed unsafe partial class Mm
     {
         if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.ChangePte) && _system.Profile == KernelProfile.V6_1)
             notifiers.ChangePte(task, address, frame, writable);
+        if (Sharing is { } sharing && _system.Profile == KernelProfile.V6_1)
+            sharing.ChangePte(task, address, frame, writable);
     }
 
     /// <summary>
@@ -110,13 +129,16 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>Whether a device has used a range since it was last asked; forgets it, and flushes its TLB (mmu_notifier_clear_flush_young).</summary>
-    internal bool ClearFlushYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearFlushYoung(task, start, end) ?? false;
+    internal bool ClearFlushYoungNotify(Task? task, ulong start, ulong end) => 
+        (Volatile.Read(ref Notifiers)?.ClearFlushYoung(task, start, end) ?? false) | (Sharing?.ClearFlushYoung(task, start, end) ?? false);
 
     /// <summary>As <see cref="ClearFlushYoungNotify"/>, without a flush (mmu_notifier_clear_young).</summary>
-    internal bool ClearYoungNotify(Task? task, ulong start, ulong end) => Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end) ?? false;
+    internal bool ClearYoungNotify(Task? task, ulong start, ulong end) => 
+        (Volatile.Read(ref Notifiers)?.ClearYoung(task, start, end) ?? false) | (Sharing?.ClearYoung(task, start, end) ?? false);
 
     /// <summary>Whether a device has used a page (mmu_notifier_test_young).</summary>
-    internal bool TestYoungNotify(Task? task, ulong address) => Volatile.Read(ref Notifiers)?.TestYoung(task, address) ?? false;
+    internal bool TestYoungNotify(Task? task, ulong address) => 
+        (Volatile.Read(ref Notifiers)?.TestYoung(task, address) ?? false) || (Sharing?.TestYoung(task, address) ?? false);
 
     /// <summary>Reports it when a callback is about to take the mmap lock, and stops the machine when it can not get it.</summary>
     internal void RefuseLockInCallback(Task? task, string rule)

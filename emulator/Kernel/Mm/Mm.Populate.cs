@@ -84,6 +84,8 @@ public sealed unsafe partial class Mm
     private FaultOutcome FaultInNext(Task? task, Vma vma, ref ulong address, ulong end, FaultFlags flags)
     {
         end = Math.Min(end, vma.End);
+        if (vma.IsContainer)
+            return FaultInNextShared(task, vma, ref address, end, flags);
         bool write = (flags & FaultFlags.Write) != 0;
         int filled = CountPresent(address, end, write);
         if (filled == 0)

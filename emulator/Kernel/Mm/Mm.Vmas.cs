@@ -106,6 +106,9 @@ public sealed partial class Mm
     private long Split(Task? task, Vma vma, ulong address, out Vma upper)
     {
         upper = vma;
+        // Tables are linked as a whole (may_split).
+        if (vma.IsContainer)
+            return -Errno.EINVAL;
         if (Vmas.Count >= Layout.MaxMapCount)
             return -Errno.ENOMEM;
         if ((address & (PageSizeOf(vma) - 1)) != 0)

@@ -10,6 +10,11 @@ public sealed unsafe partial class Mm
     /// <summary>Unmaps the pages of [start, end) of a VMA; the gather frees them after its flush (mm/memory.c:zap_pte_range).</summary>
     private void Zap(MmuGather gather, Task? task, Vma vma, ulong start, ulong end)
     {
+        if (vma.IsContainer)
+        {
+            Unlink(gather, task, vma);
+            return;
+        }
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
         {
             ZapHugeTlb(gather, task, vma, start, end);

@@ -22,15 +22,16 @@ public sealed partial class Mm
     private int _users = 1;
     private int _contexts = 1;
 
-    private Mm(MemorySystem system, PageTables tables)
+    private Mm(MemorySystem system, PageTables tables, LockClass? lockClass = null)
     {
+        MmapLock = new RwSemaphore(lockClass ?? LockClass.MmapLock);
         _system = system;
         Tables = tables;
         Context = system.Shootdown.NewContext();
         system.Add(this);
     }
 
-    internal RwSemaphore MmapLock { get; } = new(LockClass.MmapLock);
+    internal RwSemaphore MmapLock { get; }
 
     internal SpinLock PageTableLock { get; } = new(LockClass.PageTableLock);
 
@@ -155,6 +156,8 @@ public sealed partial class Mm
     {
         using OperationScope operation = task.Operation("exit_mmap");
         Volatile.Read(ref Notifiers)?.Release(task);
+        Sharing?.GiveUpOwnership();
+        Tables.KeepsTopTables = false;
         LockWrite(task);
         var closed = new List<Vma>();
         for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
@@ -172,6 +175,8 @@ public sealed partial class Mm
         }
         Tables.FreeTables(gather, 0, Layout.TaskSize, 0, Layout.TaskSize + 0x1000);
         gather.Finish();
+        DetachContainers(task, closed);
+        PassOwnership();
         foreach (Vma vma in closed)
         {
             Account(vma, vma.Pages, add: false);

@@ -145,6 +145,14 @@ internal sealed class MmuGather
         FreeTables();
     }
 
+    /// <summary>Takes over the reference that a link held on another address space's table: everything that was reached through it is to be flushed.</summary>
+    public void AddLink(Pfn table, ulong start, ulong end)
+    {
+        _tables.Add(table);
+        _freedTables = true;
+        AddRange(start, end);
+    }
+
     /// <summary>Makes every TLB forget what was unhooked, then frees it (tlb_flush_mmu).</summary>
     public void Flush()
     {

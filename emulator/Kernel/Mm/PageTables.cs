@@ -28,6 +28,15 @@ internal sealed unsafe class PageTables
     /// <summary>The pages of 4 KiB in it.</summary>
     public const int LeafPages = PageTable.Entries;
 
+    /// <summary>
+    /// Software's mark of a top-level entry that is a copy of another address space's: the tables below are not ours, and no walk of ours enters
+    /// them. Processors do not see the difference.
+    /// </summary>
+    private const Pte Link = Pte.Software1;
+
+    /// <summary>The same in the variant rfc-v3, where walks do enter.</summary>
+    private const Pte LooseLink = Pte.Software2;
+
     private const Pte TableEntry = Pte.Present | Pte.Writable | Pte.User | Pte.Accessed | Pte.Dirty;
     private const int UserEntries = PageTable.Entries / 2;
 
@@ -69,7 +78,10 @@ internal sealed unsafe class PageTables
     /// <summary>Whether a level-1 entry maps a 2 MiB page rather than naming a table; PROT_NONE keeps the size bit.</summary>
     public static bool IsLeaf(ulong entry) => IsMapped(entry) && (entry & (ulong)Pte.PageSize) != 0;
 
-    private static bool IsTable(ulong entry) => (entry & (ulong)(Pte.Present | Pte.PageSize)) == (ulong)Pte.Present;
+    private static bool IsTable(ulong entry) => (entry & (ulong)(Pte.Present | Pte.PageSize | Link)) == (ulong)Pte.Present;
+
+    /// <summary>Whether a top-level entry names another address space's tables.</summary>
+    public static bool IsLink(ulong entry) => (entry & (ulong)(Link | LooseLink)) != 0;
 
     /// <summary>The frame that an entry found at a level maps an address to.</summary>
     public static Pfn FrameOf(ulong entry, ulong address, int level) =>
@@ -312,17 +324,41 @@ internal sealed unsafe class PageTables
             ulong entry = entries[i];
             if ((entry & (ulong)Pte.Present) == 0)
                 continue;
-            if (IsLeaf(entry))
+            if (IsLeaf(entry) || (level == PageTable.RootLevel && IsLink(entry)))
                 continue;
             Pfn child = FrameOf(entry);
             if (level > 1)
                 FreeLevel(gather, child, level - 1, from, start, end, floor, ceiling);
-            if (from < floor || from + span > ceiling)
+            if (from < floor || from + span > ceiling || (level == PageTable.RootLevel && KeepsTopTables))
                 continue;
             Volatile.Write(ref entries[i], 0);
             Interlocked.Decrement(ref _tables);
             gather.AddTable(child, from, from + span);
         }
+    }
+
+    /// <summary>Others link the tables below the root, which therefore stay as long as the address space does.</summary>
+    public bool KeepsTopTables { get; set; }
+
+    /// <summary>The top-level entry of an address as it is now.</summary>
+    public ulong TopEntry(ulong address) => Volatile.Read(ref Entries(Root)[PageTable.Index(address, PageTable.RootLevel)]);
+
+    /// <summary>Makes the top-level entry of an address a copy of another address space's. Under the page-table lock.</summary>
+    /// <param name="address">Where the tables are to be seen.</param>
+    /// <param name="entry">The other's entry.</param>
+    /// <param name="taken">Rights that are not given: Writable, or NoExecute to forbid execution. Processors combine the rights of all levels.</param>
+    /// <param name="loose">See <see cref="LooseLink"/>.</param>
+    public void SetLink(ulong address, ulong entry, Pte taken, bool loose)
+    {
+        entry = (entry & ~(ulong)(taken & ~Pte.NoExecute)) | (ulong)(taken & Pte.NoExecute) | (ulong)(loose ? LooseLink : Link);
+        Volatile.Write(ref Entries(Root)[PageTable.Index(address, PageTable.RootLevel)], entry);
+    }
+
+    /// <summary>Empties the top-level entry of an address if it is a link; returns the table it named, or default. Under the page-table lock.</summary>
+    public Pfn ClearLink(ulong address)
+    {
+        ref ulong entry = ref Entries(Root)[PageTable.Index(address, PageTable.RootLevel)];
+        return IsLink(entry) ? FrameOf(Interlocked.Exchange(ref entry, 0)) : default;
     }
 
     /// <summary>Frees the root; every other table must be gone.</summary>

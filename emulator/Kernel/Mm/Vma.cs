@@ -62,11 +62,17 @@ public sealed class Vma
     /// <summary>A page that a hugetlb mapping inherited went to its owner (HPAGE_RESV_UNMAPPED).</summary>
     internal bool LostHugeTlbPage { get; set; }
 
+    /// <summary>Of a container: whose tables it shows; <see cref="IndexOf"/> gives pages of the host address space.</summary>
+    internal SharedTables? Shares { get; set; }
+
+    /// <summary>Its pages are in the tables of a host address space.</summary>
+    public bool IsContainer => Shares is not null;
+
     public ulong Length => End - Start;
 
     public ulong Pages => Length >> 12;
 
-    public bool IsAnonymous => Cache is null;
+    public bool IsAnonymous => Cache is null && Shares is null;
 
     public bool IsShared => (Flags & VmFlags.Shared) != 0;
 

@@ -14,18 +14,33 @@ internal readonly ref struct AllLocks
 
     public AllLocks(Task? task, Mm mm)
     {
+        var hosts = new SortedList<ulong, RwSemaphore>();
         // Always in the same order, or two registrations could wait for each other.
         var caches = new SortedList<uint, RwSemaphore>();
         var anonymous = new SortedList<uint, RwSemaphore>();
         for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
         {
-            if (vma.Cache is { } cache)
-                caches[cache.Id] = cache.MappingsLock;
-            if (vma.AnonVma is { } anonVma)
-                anonymous[anonVma.Root.Number] = anonVma.Root.Lock;
+            Collect(vma, caches, anonymous);
+            if (vma.Shares is { } shares)
+                hosts[shares.Host.Context.Id] = shares.Host.MmapLock;
+        }
+        // Changes of a host are announced here, too. Hosts share nothing themselves, so it goes no deeper.
+        Take(task, hosts.Values);
+        for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
+        {
+            for (Vma? inside = vma.Shares?.Host.Vmas.First; inside is not null; inside = vma.Shares!.Host.Vmas.Next(inside))
+                Collect(inside, caches, anonymous);
         }
         Take(task, caches.Values);
         Take(task, anonymous.Values);
+    }
+
+    private static void Collect(Vma vma, SortedList<uint, RwSemaphore> caches, SortedList<uint, RwSemaphore> anonymous)
+    {
+        if (vma.Cache is { } cache)
+            caches[cache.Id] = cache.MappingsLock;
+        if (vma.AnonVma is { } anonVma)
+            anonymous[anonVma.Root.Number] = anonVma.Root.Lock;
     }
 
     private void Take(Task? task, IList<RwSemaphore> locks)

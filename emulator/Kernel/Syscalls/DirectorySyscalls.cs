@@ -18,10 +18,21 @@ internal static class DirectorySyscalls
         new(81, "fchdir", "fd", ChangeToOpenDirectory),
         new(95, "umask", "mode", SetUmask),
         new(161, "chroot", "path", ChangeRoot),
-        new(165, "mount", "path,path,path,hex,ptr", static (Task _, in SyscallArgs _) => -Errno.EPERM),
+        new(165, "mount", "path,path,path,hex,ptr", Mount),
         new(166, "umount2", "path,hex", static (Task _, in SyscallArgs _) => -Errno.EPERM),
         new(217, "getdents64", "fd,out:ptr,size", static (Task t, in SyscallArgs a) => ReadEntries(t, a, is64: true)),
     ];
+
+    private static long Mount(Task task, in SyscallArgs a)
+    {
+        string source = "none", target = "";
+        long r = task.ReadPath(a.A2, out string type);
+        if (r == 0 && a.A0 != 0)
+            r = task.ReadPath(a.A0, out source);
+        if (r == 0)
+            r = task.ReadPath(a.A1, out target);
+        return r < 0 ? r : task.Machine.Vfs.Mount(task, source, target, type);
+    }
 
     private static long ReadEntries(Task t, in SyscallArgs a, bool is64)
     {

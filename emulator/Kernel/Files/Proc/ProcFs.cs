@@ -23,7 +23,7 @@ internal sealed class ProcFs : Filesystem
             Text("uptime", system.Uptime),
             Text("loadavg", system.LoadAverage),
             Text("version", system.Version),
-            Text("filesystems", static _ => "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\n\thostfs\n"),
+            Text("filesystems", static _ => "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\nnodev\tmsharefs\n\thostfs\n"),
             Text("cmdline", static _ => "\n"),
             Text("devices", static _ => "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"),
             Text("swaps", system.Swaps),

@@ -23,7 +23,7 @@ public sealed partial class Mm
             complete = true;
             for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
             {
-                if (!vma.IsShared && (vma.Flags & VmFlags.HugeTlb) == 0)
+                if (!vma.IsShared && !vma.IsContainer && (vma.Flags & VmFlags.HugeTlb) == 0)
                     complete &= TryZapNonBlocking(task, vma);
             }
             UnlockRead();

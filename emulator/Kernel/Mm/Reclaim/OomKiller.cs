@@ -48,7 +48,7 @@ internal sealed class OomKiller(Machine machine)
             return Unkillable;
         if (task.Mm is not { } mm || mm.OomSkip || task.Vfork is not null)
             return Unkillable;
-        return mm.ResidentPages + mm.SwapEntries + (mm.TableBytes >> 12) + oom.ScoreAdj * (TotalPages / 1000);
+        return mm.ResidentPages + mm.SwapEntries + (mm.TableBytes >> 12) + mm.OwnedPages + oom.ScoreAdj * (TotalPages / 1000);
     }
 
     /// <summary>/proc/PID/oom_score: the badness as 0 to 2000 (fs/proc/base.c:proc_oom_score).</summary>
@@ -150,9 +150,12 @@ internal sealed class OomKiller(Machine machine)
             if (process != victim && !ReferenceEquals(process, machine.Init) && FindWithMm(process)?.Mm == mm)
                 process.Send(new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL));
         }
-        if (victim != task.Process && mm.TryGet())
+        if (mm.TryGet())
         {
-            Reap(task, victim.Pid, main.Comm, mm);
+            if (victim != task.Process)
+                Reap(task, victim.Pid, main.Comm, mm);
+            // Shared regions are not reaped, and would outlive their owner.
+            mm.UnmapOwnedRegions(task);
             mm.Put(task);
         }
     }

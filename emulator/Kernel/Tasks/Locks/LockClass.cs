@@ -11,6 +11,8 @@ public sealed class LockClass(string name)
     public const int Nested = 1;
 
     internal static LockClass MmapLock { get; } = new("mmap_lock");
+    /// <summary>That of a host address space, taken inside a sharer's (mmap_read_lock_nested).</summary>
+    internal static LockClass HostMmapLock { get; } = new("mmap_lock of an mshare host");
     internal static LockClass PageTableLock { get; } = new("page_table_lock");
     internal static LockClass MappingsLock { get; } = new("i_mmap_lock");
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
