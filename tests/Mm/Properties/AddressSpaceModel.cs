@@ -42,6 +42,9 @@ internal sealed class ModelPage
     public bool Shared;
     public bool Locked;
 
+    /// <summary>Part of a hugetlb page: the mapping changes 2 MiB at a time, and what the pool cannot give is SIGBUS.</summary>
+    public bool Huge;
+
     /// <summary>MADV_DONTFORK and MADV_WIPEONFORK.</summary>
     public bool NotForked, WipedOnFork;
 
@@ -94,6 +97,8 @@ internal sealed class ModelPage
 /// <summary>An address space as a table of pages.</summary>
 internal sealed class AddressSpaceModel(int size)
 {
+    public const int HugePages = 512;
+
     private readonly ModelPage?[] _pages = new ModelPage?[size];
 
     public int Size => size;
@@ -113,6 +118,20 @@ internal sealed class AddressSpaceModel(int size)
     public IEnumerable<ModelPage> All => _pages.OfType<ModelPage>();
 
     public bool Covers(int start, int pages) => _pages.AsSpan(start, pages).IndexOf((ModelPage?)null) < 0;
+
+    public bool HasHuge(int start, int pages)
+    {
+        // Whole blocks are huge, or none of their pages.
+        for (int i = start; i < start + pages; i = (i | (HugePages - 1)) + 1)
+        {
+            if (_pages[i] is { Huge: true })
+                return true;
+        }
+        return false;
+    }
+
+    /// <summary>Whether a bound lies inside a hugetlb page.</summary>
+    public bool IsInsideHuge(int page) => page % HugePages != 0 && page < size && _pages[page] is { Huge: true };
 
     /// <summary>How many pages from the first one on can be had one after the other.</summary>
     public int Accessible(int start, int pages, bool write)

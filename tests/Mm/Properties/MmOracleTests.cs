@@ -55,6 +55,15 @@ public sealed unsafe class MmOracleTests
     }
 
     [Test]
+    public void A_page_that_changes_in_the_device_is_found()
+    {
+        const string script = "MapAnon 0 0 4 2 0; Write 0 0 4 0 0; ToDevice 0 0 4 0 0";
+        Assert.That(MmSequence.Run(Script.Parse(script)), Is.Null);
+        // The last two pages are in each other's place.
+        Assert.That(MmSequence.Run(Script.Parse(script), sabotage: static (_, mm) => (*Entry(mm, 2), *Entry(mm, 3)) = (*Entry(mm, 3), *Entry(mm, 2))), Does.Contain("the device holds"));
+    }
+
+    [Test]
     public void A_script_reads_what_it_prints()
     {
         Script script = Script.Parse(Warm);

@@ -57,16 +57,19 @@ internal sealed unsafe partial class MmSequence
             for (; address < next; address += 4096, entries += level > 0 ? 0 : 1)
             {
                 ulong entry = *entries;
+                ModelPage? there = process.Model[(int)((address - Area) >> 12)];
+                if (SwapEntry.TryDecode(entry, out SwapEntry swap) && swap.IsDevicePrivate
+                    && (there is null || _deviceMemory[swap.Frame] is not { } kept || !there.Accepts(kept)))
+                    return $"the device holds {_deviceMemory[swap.Frame]?.ToString() ?? "a torn page"} for {address:x}, expected {there?.Read()}";
                 if (!PageTables.IsMapped(entry))
                     continue;
-                ModelPage? page = process.Model[(int)((address - Area) >> 12)];
-                if (page is null || page.IsBeyondEnd)
+                if (there is null || there.IsBeyondEnd)
                     return $"an entry maps {address:x}, where nothing is to be had";
-                if (((entry & (ulong)Pte.Present) != 0 && !page.Readable) || ((entry & (ulong)Pte.Writable) != 0 && !page.Writable))
+                if (((entry & (ulong)Pte.Present) != 0 && !there.Readable) || ((entry & (ulong)Pte.Writable) != 0 && !there.Writable))
                     return $"entry {entry:x} of {address:x} gives more than the mapping";
                 ulong? seen = ReadMarks(PageTables.FrameOf(entry, address, level));
-                if (seen is not { } value || !page.Accepts(value))
-                    return $"the frame of {address:x} holds {seen?.ToString() ?? "a torn page"}, expected {page.Read()}";
+                if (seen is not { } value || !there.Accepts(value))
+                    return $"the frame of {address:x} holds {seen?.ToString() ?? "a torn page"}, expected {there.Read()}";
             }
         }
         return null;

@@ -67,6 +67,8 @@ internal sealed unsafe partial class MmSequence
             // Those before the one that failed have been faulted in.
             for (int i = start; how == 2 && i < start + accessible; i++)
                 process.Model[i]!.ForWrite();
+            if (result == -Errno.EFAULT && process.Model.HasHuge(start, pages))
+                return null;
             if (how != 0 && accessible < pages)
                 return result is -Errno.EFAULT or -Errno.EPERM ? null : $"hmm_range_fault answered {result} for pages that can not be had";
             if (result != 0 || _mirror.ReadRetry(range.NotifierSequence))
@@ -104,6 +106,8 @@ internal sealed unsafe partial class MmSequence
                         break;
                     translated = _walker.TryTranslate(Mm, AddressOf(page), write, out frame);
                 }
+                if (!translated && process.Model[page] is { Huge: true })
+                    continue;
                 if (translated != possible)
                     return $"walker: {AddressOf(page):x} is {(translated ? "" : "not ")}translated for {(write ? "writing" : "reading")}";
                 if (translated && UseFrame(process.Model[page]!, page, frame, write) is { } wrong)

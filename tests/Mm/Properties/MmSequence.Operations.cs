@@ -12,22 +12,26 @@ internal sealed unsafe partial class MmSequence
     private string? Do(Step step, bool brokenMirror)
     {
         int process = step.Process % _processes.Count;
-        (int start, int pages, int a, int b) = (step.Start, step.Pages, step.A, step.B);
         SimulatedProcess p = _processes[process];
+        (int start, int pages, int a, int b) = (step.Start, step.Pages, step.A, step.B);
+        if (step.Op is not (Op.Read or Op.Write))
+            (start, pages) = Widen(p.Model, start, pages);
         return step.Op switch
         {
             Op.MapAnon => Map(p, start, pages, a, null, 0, shared: false),
             Op.MapShared => Map(p, start, pages, a, null, 0, shared: true),
             Op.MapFile => Map(p, start, pages, a, _files[b % 2], b / 2 % FilePages, shared: b / 48 % 2 == 0),
+            Op.MapHuge => MapHuge(p, start / AddressSpaceModel.HugePages % 2 * AddressSpaceModel.HugePages, a, shared: b % 2 == 0),
             Op.Unmap => Unmap(p, start, pages),
             Op.Protect => Protect(p, start, pages, ProtOf(a)),
             Op.Move => Move(p, start, pages, a % (Step.AreaPages - pages + 1), keep: false),
             Op.MoveAndKeep => Move(p, start, pages, a % (Step.AreaPages - pages + 1), keep: true),
             Op.Resize => Resize(p, start, 1 + a % pages, pages, grow: b % 2 == 0),
+            Op.Grow => Grow(p, start, pages, a % 64, b),
             Op.DontNeed => Advise(p, start, pages, MADV_DONTNEED, Discard),
             Op.Free => Advise(p, start, pages, MADV_FREE, static page => page.Object is not null ? -Errno.EINVAL : Weaken(page)),
-            Op.Cold => Advise(p, start, pages, MADV_COLD, static page => page.Locked ? -Errno.EINVAL : 0),
-            Op.PageOut => Advise(p, start, pages, MADV_PAGEOUT, static page => page.Locked ? -Errno.EINVAL : 0),
+            Op.Cold => Advise(p, start, pages, MADV_COLD, static page => page.Locked || page.Huge ? -Errno.EINVAL : 0),
+            Op.PageOut => Advise(p, start, pages, MADV_PAGEOUT, static page => page.Locked || page.Huge ? -Errno.EINVAL : 0),
             Op.Populate => Populate(p, start, pages, write: a % 2 == 0),
             Op.Remove => Advise(p, start, pages, MADV_REMOVE, Remove),
             Op.HugePage => Advise(p, start, pages, MADV_HUGEPAGE, static _ => 0),
@@ -53,9 +57,22 @@ internal sealed unsafe partial class MmSequence
             Op.Attach => Attach(p, brokenMirror),
             Op.Mirror => p.Devices?.UseMirror(start, Math.Min(pages, 16), a % 3),
             Op.Device => p.Devices?.UseWalker(Sample(start, pages, a), write: b % 2 == 0),
+            Op.ToDevice => ToDevice(p, start, pages),
+            Op.FromDevice => FromDevice(p, 0, Step.AreaPages),
             Op.Leave => LeaveVcpu(process, a),
             _ => throw new ArgumentOutOfRangeException(nameof(step)),
         };
+    }
+
+    /// <summary>A range that begins or ends inside a hugetlb page covers all of it: anything else is refused.</summary>
+    private static (int Start, int Pages) Widen(AddressSpaceModel model, int start, int pages)
+    {
+        int end = start + pages;
+        if (model.IsInsideHuge(start))
+            start &= -AddressSpaceModel.HugePages;
+        if (model.IsInsideHuge(end))
+            end = (end | (AddressSpaceModel.HugePages - 1)) + 1;
+        return (start, end - start);
     }
 
     private static string? Expect(string what, long actual, long expected) => actual == expected ? null : $"{what} answered {actual}, expected {expected}";
@@ -73,6 +90,20 @@ internal sealed unsafe partial class MmSequence
         for (int i = 0; i < pages; i++)
             p.Model[start + i] = new ModelPage { Readable = prot != 0, Writable = (prot & PROT_WRITE) != 0, Shared = shared, Object = behind, Index = index + i };
         return Expect("mmap", result, (long)AddressOf(start));
+    }
+
+    /// <summary>A hugetlb page; the pool may have none to promise, and then all is as before.</summary>
+    private string? MapHuge(SimulatedProcess p, int start, int r, bool shared)
+    {
+        int flags = MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB | (shared ? MAP_SHARED : MAP_PRIVATE) | (r / 4 % 2 == 0 ? MAP_NORESERVE : 0);
+        int prot = ProtOf(r), pages = AddressSpaceModel.HugePages;
+        long result = p.Mm.Mmap(_task, AddressOf(start), Bytes(pages), prot, flags, null, 0);
+        if (result == -Errno.ENOMEM)
+            return null;
+        var behind = new ModelObject(pages);
+        for (int i = 0; i < pages; i++)
+            p.Model[start + i] = new ModelPage { Readable = prot != 0, Writable = (prot & PROT_WRITE) != 0, Shared = shared, Object = behind, Index = i, Huge = true };
+        return Expect("mmap of hugetlb", result, (long)AddressOf(start));
     }
 
     private string? Unmap(SimulatedProcess p, int start, int pages)
@@ -102,14 +133,21 @@ internal sealed unsafe partial class MmSequence
         // With MREMAP_DONTUNMAP Linux unlocks all of the VMA that a part is moved of, and miscounts what is locked.
         if (keep && p.Model[start] is { Locked: true })
             return null;
+        bool huge = p.Model[start] is { Huge: true };
+        if (p.Model.IsInsideHuge(target) || p.Model.IsInsideHuge(target + pages) || (huge && pages % AddressSpaceModel.HugePages != 0))
+            return null;
         int flags = MREMAP_MAYMOVE | MREMAP_FIXED | (keep ? MREMAP_DONTUNMAP : 0);
         long result = p.Mm.Mremap(_task, AddressOf(start), Bytes(pages), Bytes(pages), flags, AddressOf(target));
         if (p.Model[start] is null)
             return Expect("mremap of nothing", result, -Errno.EFAULT);
+        if (huge && target % AddressSpaceModel.HugePages != 0)
+            return Expect("mremap of hugetlb", result, -Errno.EINVAL);
         // Linux empties the target before it finds out whether the source is one mapping.
         p.Model.Remove(target, pages);
         if (result == -Errno.EFAULT)
             return null;
+        if (huge && keep)
+            return Expect("mremap of hugetlb", result, -Errno.EINVAL);
         for (int i = 0; i < pages; i++)
         {
             ModelPage page = p.Model[start + i]!;
@@ -124,6 +162,19 @@ internal sealed unsafe partial class MmSequence
 
     private string? Resize(SimulatedProcess p, int start, int few, int many, bool grow)
     {
+        if (p.Model[start] is { Huge: true })
+        {
+            // Lengths are rounded up to huge pages, and what follows this mapping with them.
+            if (many % AddressSpaceModel.HugePages != 0)
+                return null;
+            few = (few + AddressSpaceModel.HugePages - 1) & -AddressSpaceModel.HugePages;
+            if (grow && few < many)
+                return Expect("mremap of hugetlb", p.Mm.Mremap(_task, AddressOf(start), Bytes(few), Bytes(many), 0, 0), -Errno.EINVAL);
+        }
+        else if (p.Model.IsInsideHuge(start + few))
+        {
+            return null;
+        }
         (int from, int to) = grow ? (few, many) : (many, few);
         long result = p.Mm.Mremap(_task, AddressOf(start), Bytes(from), Bytes(to), 0, 0);
         if (p.Model[start] is not { } first)
@@ -150,6 +201,48 @@ internal sealed unsafe partial class MmSequence
             p.Model.Remove(start + to, from - to);
         }
         return Expect("mremap", result, (long)AddressOf(start));
+    }
+
+    /// <summary>mremap that may move: if it does, the mapping is brought back to some other place of the area, which may be its old one.</summary>
+    private string? Grow(SimulatedProcess p, int start, int from, int more, int r)
+    {
+        int to = Math.Min(from + more, Step.AreaPages - start), target = r % (Step.AreaPages - to + 1);
+        if (p.Model.IsInsideHuge(target) || p.Model.IsInsideHuge(target + to) || (p.Model[start] is { Huge: true } && from % AddressSpaceModel.HugePages != 0))
+            return null;
+        long result = p.Mm.Mremap(_task, AddressOf(start), Bytes(from), Bytes(to), MREMAP_MAYMOVE, 0);
+        if (p.Model[start] is not { } first)
+            return Expect("mremap of nothing", result, -Errno.EFAULT);
+        if (first.Huge && to > from)
+            return Expect("mremap of hugetlb", result, -Errno.EINVAL);
+        if (to == from)
+            return Expect("mremap to the same size", result, (long)AddressOf(start));
+        if (result is -Errno.EFAULT or -Errno.ENOMEM or -Errno.EAGAIN)
+            return null;
+        if (!p.Model.Covers(start, from))
+            return "a mapping with a hole grew";
+        var moved = new ModelPage[to];
+        for (int i = 0; i < to; i++)
+        {
+            moved[i] = i < from ? p.Model[start + i]! : p.Model[start + from - 1]!.Clone();
+            if (i >= from)
+                (moved[i].Private, moved[i].MayVanish, moved[i].Index) = (null, false, first.Index + i);
+        }
+        p.Model.Remove(start, from);
+        if (result == (long)AddressOf(start))
+        {
+            target = start;
+            if (Enumerable.Range(start, to).Any(i => p.Model[i] is not null))
+                return "a mapping grew over another one";
+        }
+        else
+        {
+            result = p.Mm.Mremap(_task, (ulong)result, Bytes(to), Bytes(to), MREMAP_MAYMOVE | MREMAP_FIXED, AddressOf(target));
+            p.Model.Remove(target, to);
+        }
+        for (int i = 0; i < to; i++)
+            p.Model[target + i] = moved[i];
+        FaultInLocked(p, target + from, to - from);
+        return Expect("mremap", result, (long)AddressOf(target));
     }
 
     /// <summary>madvise: page by page, for a VMA's pages all say the same. An error ends it, a hole makes it fail in the end.</summary>
@@ -215,6 +308,8 @@ internal sealed unsafe partial class MmSequence
         int done = p.Model.Accessible(start, pages, write);
         for (int i = start; write && i < start + done; i++)
             p.Model[i]!.ForWrite();
+        if (result == -Errno.EFAULT && p.Model.HasHuge(start, pages))
+            return null;
         long expected = done == pages ? 0
             : p.Model[start + done] is not { } page ? -Errno.ENOMEM
             : !page.Allows(write) ? -Errno.EINVAL
@@ -235,10 +330,12 @@ internal sealed unsafe partial class MmSequence
         int locked = 0;
         while (locked < pages && p.Model[start + locked] is { } page)
         {
-            page.Locked = true;
+            page.Locked = !page.Huge;
             locked++;
         }
         bool all = locked == pages && FaultInLocked(p, start, pages);
+        if (result == -Errno.ENOMEM && p.Model.HasHuge(start, pages))
+            return null;
         return Expect("mlock", result, all ? 0 : -Errno.ENOMEM);
     }
 
@@ -248,7 +345,7 @@ internal sealed unsafe partial class MmSequence
         for (int i = start; i < start + pages; i++)
         {
             ModelPage page = p.Model[i]!;
-            if (!page.Locked)
+            if (!page.Locked && !page.Huge)
                 return true;
             if (!page.Readable || page.IsBeyondEnd)
                 return false;
@@ -280,7 +377,7 @@ internal sealed unsafe partial class MmSequence
         if (_processes.Count == MaxProcesses)
             return null;
         if (p.Mm.Fork(_task) is not { } child)
-            return "fork found no memory";
+            return p.Model.HasHuge(0, Step.AreaPages) ? null : "fork found no memory";
         _processes.Add(new SimulatedProcess(child, p.Model.Fork()));
         return null;
     }

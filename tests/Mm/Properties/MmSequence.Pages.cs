@@ -15,7 +15,8 @@ internal sealed unsafe partial class MmSequence
         Span<Pfn> frames = stackalloc Pfn[pages];
         int expected = p.Model.Accessible(start, pages, write);
         int taken = pin ? p.Mm.PinUserPages(_task, AddressOf(start), flags, frames) : p.Mm.GetUserPages(_task, AddressOf(start), flags, frames);
-        if (taken != expected && (expected != 0 || taken != -Errno.EFAULT))
+        bool poolIsEmpty = taken < expected && p.Model.HasHuge(start, pages);
+        if (taken != expected && !poolIsEmpty && (expected != 0 || taken != -Errno.EFAULT))
             return $"{taken} pages taken, expected {expected}";
         for (int i = 0; i < taken; i++)
         {
@@ -85,11 +86,13 @@ internal sealed unsafe partial class MmSequence
         {
             ModelPage? page = p.Model[i];
             // PROT_NONE may be forced as well, but only copies of it.
-            if (force && page is { Readable: false })
+            if (force && page is { Readable: false } or { Huge: true })
                 continue;
             bool allowed = page is { IsBeyondEnd: false, Readable: true } && (!write || page.Writable || (force && !page.Shared));
             ulong value = ++_lastMark;
             int done = write ? p.Mm.WriteMemory(_task, AddressOf(i), PageOf(value), force) : p.Mm.ReadMemory(_task, AddressOf(i), _buffer, force);
+            if (done == 0 && page is { Huge: true })
+                continue;
             if (done != (allowed ? 4096 : 0))
                 return $"{(write ? "write" : "read")} of {AddressOf(i):x} from outside: {done} bytes, expected {(allowed ? 4096 : 0)}";
             if (!allowed)

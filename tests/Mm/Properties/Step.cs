@@ -8,11 +8,13 @@ internal enum Op
     MapAnon,
     MapShared,
     MapFile,
+    MapHuge,
     Unmap,
     Protect,
     Move,
     MoveAndKeep,
     Resize,
+    Grow,
     DontNeed,
     Free,
     Cold,
@@ -43,6 +45,8 @@ internal enum Op
     Attach,
     Mirror,
     Device,
+    ToDevice,
+    FromDevice,
     Leave,
 }
 
@@ -64,7 +68,7 @@ internal readonly record struct Step(Op Op, int Process, int Start, int Pages, i
         Op.Read or Op.MapAnon or Op.MapFile => 6,
         Op.Protect or Op.Fork or Op.Mirror or Op.Device or Op.PageOut => 4,
         Op.Unmap or Op.Move or Op.HugePage or Op.Pin or Op.MapShared or Op.Dma or Op.Remote or Op.Migrate or Op.DontNeed or Op.Exit => 3,
-        Op.Cold or Op.NoHugePage or Op.ForkAdvice or Op.MoveAndKeep or Op.Unlock or Op.Leave => 1,
+        Op.FromDevice or Op.MapHuge or Op.Cold or Op.NoHugePage or Op.ForkAdvice or Op.MoveAndKeep or Op.Unlock or Op.Leave => 1,
         _ => 2,
     };
 
