@@ -3,6 +3,7 @@ using System.Diagnostics;
 using Emulator.Cli.Host;
 using Emulator.Cli.Reports;
 using Emulator.Kernel;
+using Emulator.Kernel.Shootdown.Policies;
 using Emulator.Kernel.Tracing;
 
 namespace Emulator.Cli.Commands;
@@ -18,7 +19,6 @@ internal sealed class CompareCommand : GuestCommand
     private readonly Option<string?> _output = new("-o") { Description = "file for the result, instead of standard output", HelpName = "FILE" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "show the guest's output, and name each run, on standard error" };
     private readonly Option<string> _color = new("--color") { Description = "colour in the table: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
-    private static readonly (string Name, bool IsSound)[] Policies = [("linux", true)];
     private readonly MachineSettings _settings = new();
 
     public CompareCommand() => Declare($"""
@@ -26,7 +26,7 @@ internal sealed class CompareCommand : GuestCommand
 
         Usage: emulator compare [options] PROGRAM [ARGS...]
 
-        Options end at PROGRAM. Two comparisons with the same seed give the same counts; the host's time stands apart. Counts are those of the parts that the
+        Options end at PROGRAM. Two comparisons with the same seed give the same counts; the host's time stands apart. Counts are of the operations that the
         program marks (guests/include/guest/measure.h), or else of the whole run. Runs that fail are ranked last, with the reason, and make the status 1.
 
         Columns:
@@ -56,7 +56,7 @@ internal sealed class CompareCommand : GuestCommand
                         if (parsed.GetValue(_verbose))
                             HostProcess.WriteError($"emulator: {policy}, {count} vCPUs{(value is null ? "" : $", {sweep!.Name}={value}")}\n");
                         List<byte[]> arguments = sweep is null ? argv : sweep.Apply(argv, value!);
-                        if (!TryRun(options with { Vcpus = count }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure))
+                        if (!TryRun(options with { Vcpus = count, FlushPolicy = policy }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure))
                             return CommandLine.Failure(ExitCodes.OurFailure, failure!);
                         rows.Add(new ComparisonRow(policy, count, value, statistics!, failure));
                     }
@@ -107,14 +107,14 @@ internal sealed class CompareCommand : GuestCommand
         policies = [];
         if (parsed.GetValue(_flush) is not { } names)
         {
-            policies.AddRange(Policies.Where(policy => policy.IsSound).Select(policy => policy.Name));
+            policies.AddRange(SharedFlushPolicies.All.Where(policy => policy.IsSound).Select(policy => policy.Name));
         }
         else
         {
             foreach (string name in names.Split(','))
             {
-                if (Policies.All(policy => !policy.Name.Equals(name, StringComparison.Ordinal)))
-                    return MachineSettings.Wrong(out error, $"--flush {name}: the policies are {string.Join(", ", Policies.Select(policy => policy.Name))}");
+                if (SharedFlushPolicies.Find(name) is null)
+                    return MachineSettings.Wrong(out error, $"--flush {name}: the policies are {string.Join(", ", SharedFlushPolicies.All.Select(policy => policy.Name))}");
                 policies.Add(name);
             }
         }

@@ -12,20 +12,20 @@ internal static class ComparisonColumns
 {
     public static readonly ImmutableArray<ComparisonColumn> All =
     [
-        new("ipis_sent", "IPIs", "interrupts sent for flushes, one for each target", static row => row["shootdown.ipis_sent"]),
-        new("ipis_useless", "useless", "of them, those whose target held no translation that the flush was about", static row => row["shootdown.useless"]),
+        new("ipis_sent", "IPIs", "interrupts sent for flushes, one for each target", static row => row.OfPart("shootdown.ipis_sent")),
+        new("ipis_useless", "useless", "of them, those whose target held no translation that the flush was about", static row => row.OfPart("shootdown.useless")),
         new("vcpus_interrupted", "vCPUs hit", "vCPUs that were interrupted at all", static row => (ulong)row.Statistics.OfPart("shootdown.ipis_received").PerVcpu.Count(count => count != 0)),
-        new("page_flushes", "pages", "single pages flushed", static row => row["shootdown.page_flushes"]),
-        new("full_flushes", "full", "full flushes", static row => row["shootdown.full_flushes"]),
-        new("entries_lost", "lost", "translations that flushes took away", static row => row["shootdown.entries_lost"]),
-        new("entries_unrelated", "unrelated", "of them, those that no flush was about", static row => row["shootdown.collateral"]),
-        new("tlb_misses_caused", "misses", "TLB misses above the fewest in the group", static row => Math.Max(row["tlb.l2_misses"], row.FewestMisses) - row.FewestMisses),
-        new("walk_references", "walk refs", "paging-structure entries read by walks", static row => row["tlb.walk_references"]),
-        new("cycles_operation", "cycles, flushing", "simulated cycles of all vCPUs for flushes and their interrupts", OperationCycles),
-        new("cycles_total", "cycles, total", "simulated cycles of all vCPUs for everything", static row => row["cycles.total"]),
+        new("page_flushes", "pages", "single pages flushed", static row => row.OfPart("shootdown.page_flushes")),
+        new("full_flushes", "full", "full flushes", static row => row.OfPart("shootdown.full_flushes")),
+        new("entries_lost", "lost", "translations that flushes took away", static row => row.OfPart("shootdown.entries_lost")),
+        new("entries_unrelated", "unrelated", "of them, those that no flush was about", static row => row.OfPart("shootdown.collateral")),
+        new("tlb_misses_caused", "misses", "TLB misses of the whole run, less the fewest of any policy", static row => Math.Max(row["tlb.l2_misses"], row.FewestMisses) - row.FewestMisses),
+        new("walk_references", "walk refs", "paging-structure entries read by walks, whole run", static row => row["tlb.walk_references"]),
+        new("cycles_operation", "flush cycles", "simulated cycles of all vCPUs for flushes and their interrupts", OperationCycles),
+        new("cycles_total", "all cycles", "simulated cycles of all vCPUs for everything, whole run", static row => row["cycles.total"]),
     ];
 
     /// <summary>Flushing, sending, waiting and receiving.</summary>
     public static ulong OperationCycles(ComparisonRow row)
-        => row["cycles.flushes"] + row["cycles.ipi_sending"] + row["cycles.ipi_waiting"] + row["cycles.ipi_receiving"];
+        => row.OfPart("cycles.flushes") + row.OfPart("cycles.ipi_sending") + row.OfPart("cycles.ipi_waiting") + row.OfPart("cycles.ipi_receiving");
 }

@@ -15,7 +15,11 @@ internal sealed record ComparisonRow(string Flush, int Vcpus, string? Value, Sta
     /// <summary>The fewest TLB misses in that group.</summary>
     public ulong FewestMisses { get; init; }
 
-    public ulong this[string figure] => Statistics.OfPart(figure).Value;
+    /// <summary>A count of the parts that the program has marked, or of the whole run.</summary>
+    public ulong OfPart(string figure) => Statistics.OfPart(figure).Value;
+
+    /// <summary>A count of the whole run.</summary>
+    public ulong this[string figure] => Statistics[figure];
 
     /// <summary>
     /// Orders the rows: groups as they ran, in each the runs that failed last, the others by simulated cycles in total, then by those of the

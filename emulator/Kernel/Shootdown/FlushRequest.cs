@@ -25,6 +25,9 @@ internal class FlushRequest(TlbShootdown shootdown) : IpiRequest
 
     public ulong NamedEnd { get; private set; }
 
+    /// <summary>The host whose range is named; null: it is that of <see cref="Mm"/>, or of whatever a target has loaded.</summary>
+    public MmContext? About { get; set; }
+
     public int StrideShift { get; private set; }
 
     /// <summary>The generation that the request raised, or 0: it raised none.</summary>

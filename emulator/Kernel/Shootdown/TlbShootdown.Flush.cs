@@ -112,12 +112,15 @@ public sealed unsafe partial class TlbShootdown
     /// <param name="self">The vCPU that the caller holds, if any.</param>
     /// <param name="cpus">The mask.</param>
     /// <param name="freedTables">Lazy vCPUs are asked, too. Linux never does this: it frees no tables by batches.</param>
-    internal void FlushBatch(Vcpu? self, ref VcpuMask cpus, bool freedTables = false)
+    /// <param name="about">The flush of shared tables that the batch is made for, so that losses can be told apart.</param>
+    internal void FlushBatch(Vcpu? self, ref VcpuMask cpus, bool freedTables = false, SharedFlush? about = null)
     {
         CpuTlbState counts = CountsOf(self);
         counts[ShootdownCounter.BatchFlushes]++;
         FlushRequest request = RequestOf(self);
-        request.Set(null, 0, FlushAll, Pfn.Shift, 0, self?.Id ?? -1);
+        request.Set(null, about?.Start ?? 0, about?.End ?? FlushAll, Pfn.Shift, 0, self?.Id ?? -1);
+        request.Widen();
+        request.About = about?.Host.Context;
         if (HasOthers(cpus, self))
         {
             if (!freedTables)
@@ -128,6 +131,7 @@ public sealed unsafe partial class TlbShootdown
         {
             request.Serve(self);
         }
+        request.About = null;
         cpus = default;
     }
 
@@ -265,8 +269,16 @@ public sealed unsafe partial class TlbShootdown
     private static void FlushFully(Vcpu vcpu, CpuTlbState cpu, Mm loaded, FlushRequest request, bool remote)
     {
         cpu[ShootdownCounter.FullFlushes]++;
-        TranslationCount count = Mmu.Count(vcpu.State, PcidOf(cpu.LoadedSlot), request.NamedStart, request.NamedEnd);
-        CountLoss(cpu, count.Inside, count.Outside, remote);
+        if (request.About is { } host)
+        {
+            CountShared(vcpu, cpu, cpu.LoadedSlot, loaded.Context.Links, host, request, out ulong named, out ulong others);
+            CountLoss(cpu, named, others, remote);
+        }
+        else
+        {
+            TranslationCount count = Mmu.Count(vcpu.State, PcidOf(cpu.LoadedSlot), request.NamedStart, request.NamedEnd);
+            CountLoss(cpu, count.Inside, count.Outside, remote);
+        }
         Load(vcpu, loaded.Root, cpu.LoadedSlot, keepEntries: false);
         if (remote)
             request.NoteFull();

@@ -95,7 +95,7 @@ public sealed unsafe partial class TlbShootdown
     {
         Update(ref cpu.Slots[cpu.LoadedSlot], sharer.Context);
         cpu[ShootdownCounter.FullFlushes]++;
-        CountShared(vcpu, cpu, cpu.LoadedSlot, links, request, out ulong named, out ulong others);
+        CountShared(vcpu, cpu, cpu.LoadedSlot, links, request.Host, request, out ulong named, out ulong others);
         CountLoss(cpu, named, others, remote);
         Load(vcpu, sharer.Root, cpu.LoadedSlot, keepEntries: false);
         if (remote)
@@ -103,7 +103,7 @@ public sealed unsafe partial class TlbShootdown
     }
 
     /// <summary>How many of a slot's translations a request names, and how many it does not.</summary>
-    private static void CountShared(Vcpu vcpu, CpuTlbState cpu, int slot, SharedLinks? links, SharedFlushRequest request, out ulong named, out ulong others)
+    private static void CountShared(Vcpu vcpu, CpuTlbState cpu, int slot, SharedLinks? links, MmContext host, FlushRequest request, out ulong named, out ulong others)
     {
         named = others = 0;
         if (cpu.Slots[slot].Context is null)
@@ -111,7 +111,7 @@ public sealed unsafe partial class TlbShootdown
         bool counted = false;
         if (links is not null)
         {
-            for (int at = 0; links.TryNext(ref at, request.Host, request.NamedStart, request.NamedEnd, out ulong start, out ulong end); counted = true)
+            for (int at = 0; links.TryNext(ref at, host, request.NamedStart, request.NamedEnd, out ulong start, out ulong end); counted = true)
             {
                 TranslationCount count = Mmu.Count(vcpu.State, PcidOf(slot), start, end);
                 others = counted ? others - count.Inside : count.Outside;
@@ -128,7 +128,7 @@ public sealed unsafe partial class TlbShootdown
         ulong named = 0, others = 0;
         for (int slot = 0; slot < CpuTlbState.SlotCount; slot++)
         {
-            CountShared(vcpu, cpu, slot, cpu.Slots[slot].Context?.Links, request, out ulong inside, out ulong outside);
+            CountShared(vcpu, cpu, slot, cpu.Slots[slot].Context?.Links, request.Host, request, out ulong inside, out ulong outside);
             (named, others) = (named + inside, others + outside);
         }
         CountLoss(cpu, named, others, remote);

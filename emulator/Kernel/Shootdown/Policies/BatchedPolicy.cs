@@ -29,7 +29,7 @@ internal class BatchedPolicy : SharedFlushPolicy
     {
         VcpuMask mask = default;
         AddToBatch(flush, ref mask);
-        flush.Shootdown.FlushBatch(flush.Self, ref mask, flush.FreedTables);
+        flush.Shootdown.FlushBatch(flush.Self, ref mask, flush.FreedTables, flush);
     }
 
     internal sealed override bool AddToBatch(in SharedFlush flush, ref VcpuMask cpus)
