@@ -126,6 +126,7 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
     private int Collect(Task task, Span<(uint Events, ulong Data)> into)
     {
         int count = 0, left;
+        bool again = false;
         lock (_lock)
             left = _readyCount;
         while (count < into.Length && left-- > 0)
@@ -155,9 +156,13 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
                 {
                     item.ReadyNode = _ready.AddLast(item);
                     _readyCount++;
+                    again = true;
                 }
             }
         }
+        // Who looked while the list was empty went to sleep (ep_done_scan).
+        if (again)
+            _changed.WakeAll();
         return count;
     }
 

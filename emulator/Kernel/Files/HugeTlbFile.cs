@@ -48,7 +48,7 @@ internal sealed class HugeTlbFile(HugeTlbInode inode, int flags) : OpenFile(flag
 
     public override long Read(Task task, Span<byte> buffer, ref long position)
     {
-        long n = inode.Cache.Read((ulong)position, buffer);
+        long n = inode.Cache.Read((ulong)position, buffer, task);
         if (n > 0)
             position += n;
         return n;

@@ -15,7 +15,7 @@ internal sealed class MemoryFile(TmpFile inode, int flags) : OpenFile(flags)
 
     public override long Read(Task task, Span<byte> buffer, ref long position)
     {
-        long n = inode.Cache.Read((ulong)position, buffer);
+        long n = inode.Cache.Read((ulong)position, buffer, task);
         if (n > 0)
             position += n;
         if ((Flags & O_NOATIME) == 0)
@@ -32,7 +32,7 @@ internal sealed class MemoryFile(TmpFile inode, int flags) : OpenFile(flags)
             long allowed = FileLimits.Clip(task, position, buffer.Length);
             if (allowed < 0)
                 return allowed;
-            long n = inode.Cache.Write((ulong)position, buffer[..(int)allowed]);
+            long n = inode.Cache.Write((ulong)position, buffer[..(int)allowed], task);
             if (n > 0)
             {
                 position += n;

@@ -168,7 +168,7 @@ public static class ProgramLoader
                 if (interpreter is null)
                     return null;
             }
-            mm = Mm.Create(request.System);
+            mm = Mm.Create(request.System, request.Task);
             if (mm is null)
                 error = new LoadError(Errno.ENOMEM, "does not fit: the machine's memory is exhausted");
             else

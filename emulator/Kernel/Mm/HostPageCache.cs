@@ -94,9 +94,9 @@ public sealed class HostPageCache : PageCache
     }
 
     /// <summary>Writes through to the host, so that only stores of mappings are ever owed to it.</summary>
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer)
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
     {
-        long written = base.Write(offset, buffer);
+        long written = base.Write(offset, buffer, task);
         if (written <= 0)
             return written;
         try

@@ -21,7 +21,9 @@ public sealed class MemorySystem : IDisposable
         Swap = new SwapArea(Pages, Events, swapBytes);
         Pages.Swap = Swap;
         Reclaim = new PageReclaim(this);
+        Pages.Reclaim = Reclaim;
         Overcommit = new Overcommit(Pages, Swap, Sysctls);
+        Pages.Overcommit = Overcommit;
         HugeTlb = new HugeTlbPools(Pages, Events);
         HugePages = new HugePages(this);
         KernelTables = PageTables.Create(Pages, null) ?? throw new InvalidOperationException("The machine has no memory for a page table.");
@@ -135,6 +137,17 @@ public sealed class MemorySystem : IDisposable
             if (freed)
                 return;
         }
+    }
+
+    /// <summary>
+    /// Unlocks a page and drops a reference to it. Required of whoever has an anonymous page locked: the last entry may have gone meanwhile, and
+    /// its owner could not take the page out of the swap cache.
+    /// </summary>
+    internal void UnlockAndPut(Pfn frame)
+    {
+        PageLocks.Unlock(frame);
+        ReleaseSwapCache(frame);
+        Pages.Put(frame);
     }
 
     /// <summary>Gives a page's slot up if no entry names it (folio_free_swap). The caller holds the page lock and a reference.</summary>

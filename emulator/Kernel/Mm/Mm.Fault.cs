@@ -44,13 +44,8 @@ public sealed unsafe partial class Mm
     /// <param name="flags">The access.</param>
     public FaultOutcome HandleFault(Task? task, ulong address, FaultFlags flags)
     {
-        FaultOutcome outcome;
-        do
-        {
-            _system.Reclaim.Balance(task);
-            outcome = Resolve(task, address, flags);
-        }
-        while (outcome == FaultOutcome.OutOfMemory && MakeRoom(task));
+        _system.Reclaim.Balance(task);
+        FaultOutcome outcome = Resolve(task, address, flags);
         switch (outcome)
         {
             case FaultOutcome.Done when task is not null:
@@ -118,8 +113,18 @@ public sealed unsafe partial class Mm
         return (allowed & VmFlags.Access) != 0;
     }
 
-    /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading.</summary>
+    /// <summary>handle_mm_fault: the VMA is found and allows the access; the mmap lock is held for reading. Reclaims when memory is exhausted.</summary>
     internal FaultOutcome FaultIn(Task? task, Vma vma, ulong address, FaultFlags flags)
+    {
+        _system.Reclaim.MayReclaim(task);
+        FaultOutcome outcome;
+        do
+            outcome = FaultOnce(task, vma, address, flags);
+        while (outcome == FaultOutcome.OutOfMemory && MakeRoom(task));
+        return outcome;
+    }
+
+    private FaultOutcome FaultOnce(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         bool write = (flags & FaultFlags.Write) != 0;
         if (vma.IsContainer)
@@ -219,8 +224,9 @@ public sealed unsafe partial class Mm
                 return FaultOutcome.BusError;
             if (task is not null && cache.WaitForPunch(task, index))
                 return FaultOutcome.Done;
-            if (!cache.TryGetPage(index, create: true, out Pfn page))
-                return Pages.FreeFrames <= 0 ? FaultOutcome.OutOfMemory : FaultOutcome.BusError;
+            long error = cache.GetPage(task, index, create: true, out Pfn page);
+            if (error < 0)
+                return error == -Errno.ENOMEM ? FaultOutcome.OutOfMemory : FaultOutcome.BusError;
             Pfn frame = page;
             if (copy && !TryCopy(page, out frame))
             {
@@ -390,7 +396,7 @@ public sealed unsafe partial class Mm
         {
             Pages.Put(old);
             if (replaced)
-                Pages.Put(old); // The entry's own.
+                PutPage(old); // The entry's own.
         }
         _system.Faults.Count(replaced ? FaultKind.Copy : FaultKind.Spurious);
         return FaultOutcome.Done;

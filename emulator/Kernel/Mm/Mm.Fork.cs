@@ -11,7 +11,7 @@ public sealed unsafe partial class Mm
     /// <summary>Copies the address space; null when memory is exhausted.</summary>
     public Mm? Fork(Task? task)
     {
-        if (Create(_system) is not { } child)
+        if (Create(_system, task) is not { } child)
             return null;
         LockWrite(task);
         bool complete = true;
@@ -94,25 +94,41 @@ public sealed unsafe partial class Mm
         ulong at = vma.Start;
         while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
         {
+            if (!child.MakeTables(task, at, level))
+                return false;
             if (level > 0)
             {
                 bool copied = (vma.Flags & VmFlags.HugeTlb) != 0;
-                if (copied ? !CopyHugeTlb(task, entries, at, target) : !CopyLeaf(task, entries, at, child, out copied))
+                if (copied && !CopyHugeTlb(task, entries, at, target))
                     return false;
+                while (!copied && !CopyLeaf(task, entries, at, child, out copied))
+                {
+                    if (!MakeRoom(task))
+                        return false;
+                }
                 if (copied)
                     at = PageTables.NextBoundary(at, vma.End, level);
                 continue;
             }
             // Runs do not cross a table, so one table of the child serves the whole run.
             ulong* first = child.Tables.FindOrCreate(at);
-            if (first is null)
-                return false;
             for (int done = 0; done < count;)
             {
                 if (!CopyRun(task, entries, first, ref done, count, at, target))
                     return false;
             }
             at += (ulong)count << 12;
+        }
+        return true;
+    }
+
+    /// <summary>Makes the tables above an entry, with no spin lock held, so that memory for them may be reclaimed; false: there is none.</summary>
+    private bool MakeTables(Task? task, ulong address, int level)
+    {
+        while ((level > 0 ? Tables.FindOrCreateHuge(address) : Tables.FindOrCreate(address)) is null)
+        {
+            if (!MakeRoom(task))
+                return false;
         }
         return true;
     }
@@ -124,7 +140,7 @@ public sealed unsafe partial class Mm
     private bool CopyRun(Task? task, ulong* entries, ulong* targets, ref int done, int count, ulong start, Vma target)
     {
         Pfn spare = default;
-        if (NeedsEarlyCopy(entries[done]) && !Pages.TryAllocate(PageFlags.Anon, zero: false, out spare))
+        if (NeedsEarlyCopy(entries[done]) && !Pages.TryAllocate(task, PageFlags.Anon, zero: false, out spare))
             return false;
         target.Mm.PageTableLock.Lock(task);
         PageTableLock.Lock(task, LockClass.Nested);

@@ -136,6 +136,9 @@ public sealed unsafe partial class Mm
                 return false;
             }
             Take(mapped, pin);
+            // The caller's stores set no dirty bit (follow_page_pte with FOLL_TOUCH).
+            if (write && (value & (ulong)Pte.Dirty) == 0)
+                PageAllocator.SetFlags(ref Pages[Pages.HeadOf(mapped)], PageFlags.Dirty);
             frame = mapped;
             return true;
         }

@@ -173,7 +173,10 @@ public sealed unsafe partial class Mm
         Vma target = AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
         if (hugeTlb)
             MoveReservation(vma, target);
-        bool moved = MoveEntries(task, target, address, newAddress, oldLength);
+        bool moved;
+        do
+            moved = MoveEntries(task, target, address, newAddress, oldLength);
+        while (!moved && MakeRoom(task));
         if (!moved)
         {
             MoveEntries(task, target, newAddress, address, oldLength);

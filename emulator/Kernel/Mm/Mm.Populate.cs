@@ -39,11 +39,6 @@ public sealed unsafe partial class Mm
             UnlockRead();
             if (outcome == FaultOutcome.Done)
                 continue;
-            if (outcome == FaultOutcome.OutOfMemory && MakeRoom(task))
-            {
-                address -= Pfn.Size;
-                continue;
-            }
             if (!ignoreErrors)
                 return outcome == FaultOutcome.OutOfMemory ? -Errno.EAGAIN : -Errno.ENOMEM;
             address = vmaEnd - Pfn.Size;
@@ -72,9 +67,7 @@ public sealed unsafe partial class Mm
                     _ => -Errno.EFAULT,
                 };
             UnlockRead();
-            if (error == -Errno.ENOMEM && vma is not null && MakeRoom(task))
-                address -= Pfn.Size;
-            else if (error < 0)
+            if (error < 0)
                 return error;
         }
         return 0;

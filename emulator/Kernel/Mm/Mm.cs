@@ -108,8 +108,16 @@ public sealed partial class Mm
     internal VmFlags DefaultFlags { get; set; }
 
     /// <summary>Makes an empty address space with one user; null when memory is exhausted.</summary>
-    public static Mm? Create(MemorySystem system) =>
-        PageTables.Create(system.Pages, system.KernelTables) is { } tables ? new Mm(system, tables) : null;
+    public static Mm? Create(MemorySystem system, Task? task = null)
+    {
+        PageTables? tables;
+        while ((tables = PageTables.Create(system.Pages, system.KernelTables)) is null)
+        {
+            if (!system.Reclaim.MakeRoom(task))
+                return null;
+        }
+        return new Mm(system, tables);
+    }
 
     /// <summary>Counts one more user (thread group, or somebody who looks into it) and returns this.</summary>
     public Mm Get()

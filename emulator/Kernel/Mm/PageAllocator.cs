@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -62,6 +63,12 @@ public sealed unsafe class PageAllocator : IDisposable
 
     /// <summary>Where shmem's pages go when memory runs short.</summary>
     internal SwapArea? Swap { get; set; }
+
+    /// <summary>Who makes room when memory is exhausted.</summary>
+    internal PageReclaim? Reclaim { get; set; }
+
+    /// <summary>Who keeps account of what is promised.</summary>
+    internal Overcommit? Overcommit { get; set; }
 
     /// <summary>The shared page of zeroes that read faults of untouched anonymous memory map.</summary>
     public Pfn Zero { get; }
@@ -124,6 +131,19 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <param name="flags">What the frame is for.</param>
     /// <param name="zero">Whether it must read as zeroes; false when the caller overwrites all of it.</param>
     public bool TryAllocate(PageFlags flags, bool zero, out Pfn frame) => TryAllocate(0, flags, zero, out frame);
+
+    /// <summary>As the other one, for callers that hold no spin lock: reclaims, and has somebody killed, before it fails (__alloc_pages_slowpath).</summary>
+    /// <param name="task">The caller; null when no task runs.</param>
+    internal bool TryAllocate(Task? task, PageFlags flags, bool zero, out Pfn frame)
+    {
+        Reclaim?.MayReclaim(task);
+        while (!TryAllocate(flags, zero, out frame))
+        {
+            if (Reclaim is null || !Reclaim.MakeRoom(task))
+                return false;
+        }
+        return true;
+    }
 
     /// <summary>Allocates a naturally aligned block of 2^order frames, order 0 or <see cref="HugeOrder"/>.</summary>
     public bool TryAllocate(int order, PageFlags flags, bool zero, out Pfn frame)

@@ -52,7 +52,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
 
     private protected override void Uncharge() => quota?.Uncharge();
 
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer)
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
     {
         Seals seals = Seals;
         if ((seals & Seals.AnyWrite) != 0)
@@ -62,10 +62,10 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
             // Page by page: what ends inside the file is written (shmem_write_begin).
             ulong whole = Size & ~0xFFFUL;
             if (offset >= whole)
-                return offset + (ulong)buffer.Length <= Size ? base.Write(offset, buffer) : -Errno.EPERM;
+                return offset + (ulong)buffer.Length <= Size ? base.Write(offset, buffer, task) : -Errno.EPERM;
             buffer = buffer[..(int)(whole - offset)];
         }
-        return base.Write(offset, buffer);
+        return base.Write(offset, buffer, task);
     }
 
     public override long Truncate(Task? task, ulong size)
@@ -94,7 +94,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
                 UnmapMappingRange(task, first, behind - 1, evenCopies: false);
                 RemoveCached(task, first, behind - 1);
             }
-            ClearEdges(offset, end, first, behind);
+            ClearEdges(task, offset, end, first, behind);
         }
         finally
         {
@@ -129,12 +129,11 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
         if (end > Size && (Seals & Seals.Grow) != 0)
             return -Errno.EPERM;
         ulong first = offset >> 12, behind = (end + 0xFFF) >> 12;
-        if ((quota is not null && behind - first > (ulong)quota.MaxPages)
-            || behind - first > (ulong)Math.Max(0, Pages.FreeFrames - Pages.ReserveFrames) + (ulong)ResidentPages)
+        if (quota is not null && behind - first > (ulong)quota.MaxPages)
             return -Errno.ENOSPC;
         for (ulong index = first; index < behind; index++)
         {
-            long error = task is { SignalPending: true } ? -Errno.EINTR : TryPreallocate(index);
+            long error = task is { SignalPending: true } ? -Errno.EINTR : Preallocate(task, index);
             if (error == 0)
                 continue;
             RemoveUnused(task, first, index);

@@ -108,9 +108,7 @@ public sealed unsafe partial class Task
     {
         Vcpu vcpu = Vcpu!;
         SchedulingState s = Scheduling;
-        long quantum = Machine.Scheduler.Quantum(this);
-        if (Machine.Disturber is { } disturber)
-            quantum = Math.Min(quantum, disturber.Quantum);
+        long quantum = Machine.Scheduler.Quantum(this, Machine.Disturber?.Quantum ?? long.MaxValue);
         s.Times.EnterGuest();
         vcpu.State->Budget = quantum;
         VcpuExit exit = vcpu.Run();

@@ -18,6 +18,9 @@ public readonly record struct TaskUsage(
 
 public sealed partial class Task
 {
+    /// <summary>It is taking frames back from others: what it needs meanwhile it does without (PF_MEMALLOC).</summary>
+    internal bool IsReclaiming { get; set; }
+
     /// <summary>Page faults that were served, and those of them that read a host file. Counted by the task's own thread in the fault path.</summary>
     internal long Faults { get; set; }
 

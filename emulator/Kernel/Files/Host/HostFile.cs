@@ -16,7 +16,7 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
     public override long Read(Task task, Span<byte> buffer, ref long position)
     {
         // What the guest stored through a shared mapping may not have reached the host yet.
-        long n = inode.Cache is { } cache ? cache.Read((ulong)position, buffer) : HostCalls.ReadAt(fd, buffer, position);
+        long n = inode.Cache is { } cache ? cache.Read((ulong)position, buffer, task) : HostCalls.ReadAt(fd, buffer, position);
         if (n > 0)
             position += n;
         return n;
@@ -37,7 +37,7 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
             if (allowed < 0)
                 return allowed;
             ReadOnlySpan<byte> part = buffer[..(int)allowed];
-            long n = inode.Cache is { } cache ? cache.Write((ulong)position, part) : HostCalls.WriteAt(fd, part, position);
+            long n = inode.Cache is { } cache ? cache.Write((ulong)position, part, task) : HostCalls.WriteAt(fd, part, position);
             if (n > 0)
                 position += n;
             return n;

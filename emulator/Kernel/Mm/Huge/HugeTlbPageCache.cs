@@ -46,19 +46,19 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
     }
 
     /// <summary>The frame of a 4 KiB page of the file; huge pages are never made here, but by faults and fallocate.</summary>
-    public override bool TryGetPage(ulong index, bool create, out Pfn frame)
+    internal override long GetPage(Task? task, ulong index, bool create, out Pfn frame, bool zero = false)
     {
         ulong inHuge = index & ((1UL << IndexShift) - 1);
-        bool found = base.TryGetPage(index - inHuge, create: false, out Pfn head);
+        long error = base.GetPage(task, index - inHuge, create: false, out Pfn head);
         frame = new Pfn(head.Value + inHuge);
-        return found;
+        return error;
     }
 
     /// <summary>hugetlbfs has no write(2).</summary>
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer) => -Errno.EINVAL;
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null) => -Errno.EINVAL;
 
     /// <summary>The huge page at an index (of huge pages), with a reference; false: a hole.</summary>
-    internal bool TryGetHuge(ulong hugeIndex, out Pfn head) => base.TryGetPage(hugeIndex << IndexShift, create: false, out head);
+    internal bool TryGetHuge(ulong hugeIndex, out Pfn head) => base.GetPage(null, hugeIndex << IndexShift, create: false, out head) == 0;
 
     /// <summary>
     /// Takes a page from the pool for an index of huge pages (alloc_hugetlb_folio for a shared file): a reserved one if some mapping or
@@ -104,24 +104,24 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
         ulong end = offset + length, first = Pool.Align(offset) >> Pool.Shift, behind = end >> Pool.Shift;
         if (behind > first)
         {
-            ClearBytes(offset, first << Pool.Shift);
+            ClearBytes(task, offset, first << Pool.Shift);
             UnmapMappingRange(task, first << IndexShift, (behind << IndexShift) - 1, evenCopies: true);
-            ClearBytes(behind << Pool.Shift, end);
+            ClearBytes(task, behind << Pool.Shift, end);
             RemoveHuge(task, first, behind - 1);
         }
         else
         {
-            ClearBytes(offset, end);
+            ClearBytes(task, offset, end);
         }
         return 0;
     }
 
-    private void ClearBytes(ulong start, ulong end)
+    private void ClearBytes(Task? task, ulong start, ulong end)
     {
         for (ulong at = start; at < end;)
         {
             ulong next = Math.Min(end, (at & ~0xFFFUL) + Pfn.Size);
-            ClearRange(at, next);
+            ClearRange(task, at, next);
             at = next;
         }
     }

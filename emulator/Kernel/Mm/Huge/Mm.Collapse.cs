@@ -148,12 +148,6 @@ public sealed unsafe partial class Mm
         if (!mapped)
             return;
         Unmap(frame);
-        ref Page page = ref Pages[frame];
-        if (SwapCacheReferences(page) != 0 && _system.Swap.CountOf(_system.Swap.SlotOf(frame)) == 0)
-        {
-            _system.Swap.Uncache(frame);
-            Pages.Put(frame);
-        }
-        Pages.Put(frame);
+        PutPage(frame);
     }
 }

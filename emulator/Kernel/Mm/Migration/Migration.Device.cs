@@ -76,21 +76,11 @@ internal sealed partial class Migration
     {
         ref Page page = ref Pages[old];
         // A device's memory takes anonymous pages only, and none that the swap area has a copy of.
-        if (!page.IsAnon || ((page.Flags & PageFlags.SwapCache) != 0 && !TryFreeSwap(old)))
+        if (!page.IsAnon || ((page.Flags & PageFlags.SwapCache) != 0 && !system.TryFreeSwap(old)))
             return false;
         if (Volatile.Read(ref page.RefCount) != (old == faultPage ? 2 : 1))
             return false;
         MoveIdentity(old, replacement);
-        return true;
-    }
-
-    /// <summary>folio_free_swap: gives the slot up if no entry names it.</summary>
-    private bool TryFreeSwap(Pfn frame)
-    {
-        if (system.Swap.CountOf(system.Swap.SlotOf(frame)) != 0)
-            return false;
-        system.Swap.Uncache(frame);
-        Pages.Put(frame);
         return true;
     }
 
@@ -121,7 +111,8 @@ internal sealed partial class Migration
     private void Release(Pfn frame, Pfn faultPage)
     {
         if (frame != faultPage)
-            system.PageLocks.Unlock(frame);
-        Pages.Put(frame);
+            system.UnlockAndPut(frame);
+        else
+            Pages.Put(frame);
     }
 }

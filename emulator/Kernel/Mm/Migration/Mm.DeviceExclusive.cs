@@ -30,9 +30,12 @@ public sealed unsafe partial class Mm
             {
                 if (_system.Rmap.MakeDeviceExclusive(task, frame, this, start + ((ulong)i << Pfn.Shift), owner))
                     continue;
-                _system.PageLocks.Unlock(frame);
+                _system.UnlockAndPut(frame);
             }
-            Pages.Put(frame);
+            else
+            {
+                Pages.Put(frame);
+            }
             pages[i] = default;
         }
         return count;
@@ -43,10 +46,8 @@ public sealed unsafe partial class Mm
     {
         foreach (Pfn frame in pages)
         {
-            if (frame == default)
-                continue;
-            _system.PageLocks.Unlock(frame);
-            Pages.Put(frame);
+            if (frame != default)
+                _system.UnlockAndPut(frame);
         }
     }
 
@@ -90,8 +91,7 @@ public sealed unsafe partial class Mm
                 RestoreExclusive(vma.Flags, entry, swap);
         }
         InvalidateRangeEnd(task, range);
-        _system.PageLocks.Unlock(swap.Frame);
-        Pages.Put(swap.Frame);
+        _system.UnlockAndPut(swap.Frame);
         return FaultOutcome.Done;
     }
 

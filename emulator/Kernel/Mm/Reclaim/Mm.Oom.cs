@@ -46,6 +46,6 @@ public sealed partial class Mm
         return allowed;
     }
 
-    /// <summary>An access found no memory: reclaims or has somebody killed, and says whether to try again. No lock is held.</summary>
+    /// <summary>No memory was found: reclaims or has somebody killed, and says whether to try again. No spin lock is held.</summary>
     internal bool MakeRoom(Task? task) => _system.Reclaim.MakeRoom(task);
 }

@@ -33,11 +33,9 @@ public sealed unsafe partial class Mm
         if (!SwapEntry.TryDecode(value, out SwapEntry swapped))
             return FaultOutcome.Done;
         ulong slot = swapped.Offset;
-        if (!GetSwappedPage(task, slot, out Pfn frame, out bool major))
-        {
-            // Somebody else was faster, or there is no memory.
-            return Volatile.Read(ref *entry) != value || Pages.FreeFrames > 0 ? FaultOutcome.Done : FaultOutcome.OutOfMemory;
-        }
+        FaultOutcome found = GetSwappedPage(task, slot, out Pfn frame, out bool major);
+        if (frame == default)
+            return found;
         bool installed = false;
         using (PageTableLock.Enter(task))
         {
@@ -46,6 +44,7 @@ public sealed unsafe partial class Mm
                 // Nobody else can have the contents: they are this address space's alone, or were when they went.
                 bool exclusive = swapped.Exclusive || (_system.Swap.CountOf(slot) == 1 && Volatile.Read(ref Pages[frame].MapCount) == 0);
                 Pte bits = BitsOf(vma.Flags) | (write && exclusive ? WriteBits(vma) : Pte.None);
+                Pages.Get(frame);
                 PageTables.Set(entry, frame.Address | (ulong)bits);
                 SetSwappedOwner(frame, vma, address, exclusive);
                 Map(frame);
@@ -56,12 +55,7 @@ public sealed unsafe partial class Mm
         }
         if (installed && ShouldFreeSwap(vma, write))
             _system.TryFreeSwap(frame);
-        _system.PageLocks.Unlock(frame);
-        if (!installed)
-        {
-            _system.ReleaseSwapCache(frame);
-            Pages.Put(frame);
-        }
+        _system.UnlockAndPut(frame);
         _system.Faults.Count(installed ? FaultKind.SwapIn : FaultKind.Spurious);
         if (installed && major)
             CountMajorFault(task);
@@ -86,34 +80,27 @@ public sealed unsafe partial class Mm
     private bool ShouldFreeSwap(Vma vma, bool write) =>
         write || (vma.Flags & VmFlags.Locked) != 0 || _system.Swap.FreeSlots * 2 < (long)_system.Swap.TotalSlots;
 
-    /// <summary>The page of a slot, from the cache or read anew, locked and with a reference.</summary>
-    private bool GetSwappedPage(Task? task, ulong slot, out Pfn frame, out bool major)
+    /// <summary>The page of a slot, from the cache or read anew, locked and with a reference; none if somebody else was faster, or memory is exhausted.</summary>
+    private FaultOutcome GetSwappedPage(Task? task, ulong slot, out Pfn frame, out bool major)
     {
         SwapArea swap = _system.Swap;
         major = false;
-        if (swap.TryGetCached(slot, out frame))
-        {
-            _system.PageLocks.Lock(task, frame);
-            if (swap.SlotOf(frame) == slot)
-                return true;
-            // Freed, or moved to another frame, while we waited for the lock.
-            _system.PageLocks.Unlock(frame);
-            Pages.Put(frame);
-            return false;
-        }
-        if (!Pages.TryAllocate(PageFlags.Anon, zero: false, out frame))
-            return false;
-        // Reclaim's hand may have it for a moment; to go on without the lock would show others the page before it is read.
+        bool cached = swap.TryGetCached(slot, out frame);
+        if (!cached && !Pages.TryAllocate(PageFlags.Anon, zero: false, out frame))
+            return FaultOutcome.OutOfMemory;
+        // Reclaim's hand may have a new one, too, for a moment; to go on without the lock would show others the page before it is read.
         _system.PageLocks.Lock(task, frame);
-        if (!swap.TryCache(slot, frame))
+        if (cached ? swap.SlotOf(frame) != slot : !swap.TryCache(slot, frame))
         {
-            _system.PageLocks.Unlock(frame);
-            Pages.Put(frame);
-            return false;
+            // Freed, moved to another frame, or read by somebody else meanwhile.
+            _system.UnlockAndPut(frame);
+            frame = default;
+            return FaultOutcome.Done;
         }
-        swap.Read(slot, frame);
-        major = true;
-        return true;
+        if (!cached)
+            swap.Read(slot, frame);
+        major = !cached;
+        return FaultOutcome.Done;
     }
 
     private void CountMajorFault(Task? task)

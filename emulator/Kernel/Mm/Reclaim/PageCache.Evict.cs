@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -57,37 +58,32 @@ public abstract unsafe partial class PageCache
         return false;
     }
 
+    /// <summary>Takes a page out of the index; the lock is held.</summary>
     private void Forget(ulong index, Pfn frame)
     {
         _index.Remove(index, out _);
+        _departures++;
         Volatile.Write(ref Pages[frame].Owner, 0);
     }
 
-    /// <summary>shmem_swapin_folio: the page, with a reference for the caller; false: memory is exhausted, or it is gone after all.</summary>
-    private bool TrySwapIn(ulong index, out Pfn frame)
+    /// <summary>shmem_swapin_folio: 0 with the page and a reference for the caller; -ENOMEM; -EAGAIN: somebody else was faster.</summary>
+    private long SwapIn(Task? task, ulong index, out Pfn frame)
     {
-        if (!Pages.TryAllocate(FrameFlags | PageFlags.Dirty, zero: false, out frame))
-            return false;
-        Pfn existing;
+        if (!Pages.TryAllocate(task, FrameFlags | PageFlags.Dirty, zero: false, out frame))
+            return -Errno.ENOMEM;
         lock (_lock)
         {
-            if (!_index.TryGet(index, out existing))
+            if (_swapped.Remove(index, out Pfn slot))
             {
-                if (!_swapped.Remove(index, out Pfn slot))
-                {
-                    Pages.Put(frame);
-                    return false;
-                }
                 Pages.Swap!.Read(slot.Value, frame);
                 Pages.Swap.Free(slot.Value);
                 Enter(index, frame);
-                return true;
+                return 0;
             }
-            Pages.Get(existing);
         }
         Pages.Put(frame);
-        frame = existing;
-        return true;
+        frame = default;
+        return -Errno.EAGAIN;
     }
 
     /// <summary>Gives up the slots of the pages [first, last].</summary>

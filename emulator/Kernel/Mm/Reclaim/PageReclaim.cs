@@ -37,6 +37,8 @@ internal sealed class PageReclaim(MemorySystem system)
     public void Balance(Task? task)
     {
         long free = Pages.FreeFrames;
+        if (task is { IsReclaiming: true })
+            return;
         if (free >= Marks.Low && free >= Marks.Files)
             return;
         // After a round with little gain there is not much to expect until the number has changed.
@@ -49,10 +51,23 @@ internal sealed class PageReclaim(MemorySystem system)
         Volatile.Write(ref _hopelessAt, gained < Cluster ? Pages.FreeFrames : -1);
     }
 
+    /// <summary>Tells lockdep that the caller allocates where it may have to wait for reclaim (might_alloc).</summary>
+    public void MayReclaim(Task? task)
+    {
+        if (task?.Machine.LockDep is null || task.IsReclaiming)
+            return;
+        using (system.ReclaimMap.Enter(task))
+        {
+        }
+    }
+
     /// <summary>An allocation has failed: reclaims, and if nothing can be reclaimed lets the OOM killer make room.</summary>
     /// <returns>Whether it is worth trying again; false: the caller is to die, or there is nobody left to kill.</returns>
     public bool MakeRoom(Task? task)
     {
+        // What reclaim itself needs, in a notifier's callback, it does without (PF_MEMALLOC).
+        if (task is { IsReclaiming: true })
+            return false;
         system.Events.Count(VmEvent.AllocationStall);
         int gained = Shrink(task, Cluster, filesOnly: false, VmEvent.ScanDirect, VmEvent.StealDirect);
         // Taking the same few pages again and again is no progress (should_reclaim_retry).
@@ -102,6 +117,24 @@ internal sealed class PageReclaim(MemorySystem system)
         (flags & (PageFlags.Anon | PageFlags.SwapBacked)) != 0 && (flags & PageFlags.LazyFree) == 0;
 
     private int Shrink(Task? task, int target, bool filesOnly, VmEvent scanned, VmEvent stolen)
+    {
+        if (task is null)
+            return Scan(null, target, filesOnly, scanned, stolen);
+        using (system.ReclaimMap.Enter(task))
+        {
+            task.IsReclaiming = true;
+            try
+            {
+                return Scan(task, target, filesOnly, scanned, stolen);
+            }
+            finally
+            {
+                task.IsReclaiming = false;
+            }
+        }
+    }
+
+    private int Scan(Task? task, int target, bool filesOnly, VmEvent scanned, VmEvent stolen)
     {
         int freed = 0;
         var cluster = new ShrinkList(system, task, Cluster);

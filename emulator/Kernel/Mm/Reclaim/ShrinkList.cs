@@ -45,7 +45,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
         if (Unmap(frame, ignoreReferences))
             _frames[Count++] = frame;
         else
-            LetGo(frame);
+            system.UnlockAndPut(frame);
     }
 
     /// <summary>Flushes, writes, frees, and empties the list.</summary>
@@ -59,7 +59,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
             if (Free(_frames[i]))
                 freed++;
             else
-                LetGo(_frames[i]);
+                system.UnlockAndPut(_frames[i]);
         }
         Count = 0;
         return freed;
@@ -161,12 +161,5 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
     {
         system.PageLocks.Unlock(frame);
         Pages.Free(frame, 0);
-    }
-
-    private void LetGo(Pfn frame)
-    {
-        system.PageLocks.Unlock(frame);
-        system.ReleaseSwapCache(frame);
-        Pages.Put(frame);
     }
 }

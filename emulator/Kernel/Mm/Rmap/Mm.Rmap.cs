@@ -79,11 +79,7 @@ public sealed unsafe partial class Mm
         PageLocks locks = _system.PageLocks;
         if ((!leaf && (page.Flags & (PageFlags.Head | PageFlags.Tail)) != 0) || Volatile.Read(ref page.RefCount) > 1 + (int)SwapCacheReferences(page) || !locks.TryLock(frame))
             return false;
-        if (SwapCacheReferences(page) != 0 && _system.Swap.CountOf(_system.Swap.SlotOf(frame)) == 0)
-        {
-            _system.Swap.Uncache(frame);
-            Pages.Put(frame);
-        }
+        _system.TryFreeSwap(frame);
         bool alone = Volatile.Read(ref page.RefCount) == 1;
         if (alone)
             SetAnonOwner(frame, vma, address);

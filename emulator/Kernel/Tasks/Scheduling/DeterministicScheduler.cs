@@ -47,12 +47,12 @@ internal sealed class DeterministicScheduler : Scheduler
 
     internal override void SpinOnce(Task task) => PassOn(task);
 
-    internal override long Quantum(Task task)
+    internal override long Quantum(Task task, long most)
     {
         SchedulingState s = task.Scheduling;
         if (s.QuantumLeft <= 0)
             s.QuantumLeft = 1 + _random.Next(LongestQuantum);
-        return _granted = Math.Clamp(_limit - _executed, 1, s.QuantumLeft);
+        return _granted = Math.Clamp(Math.Min(_limit - _executed, most), 1, s.QuantumLeft);
     }
 
     /// <summary>RDTSC: the clock and what its holder, the only one who executes anything, has executed since. An instruction that runs singly has no budget to tell by.</summary>

@@ -26,7 +26,8 @@ internal sealed class ParallelScheduler : Scheduler
     internal override void SpinOnce(Task task) => task.Vcpu?.ServeRequests();
 
     // With a limit on instructions each vCPU takes small shares, so that the total overshoots by little.
-    internal override long Quantum(Task task) => _limit is { } limit ? Math.Clamp(limit - Volatile.Read(ref _executed), 1, 100_000) : Unlimited;
+    internal override long Quantum(Task task, long most) =>
+        Math.Min(most, _limit is { } limit ? Math.Clamp(limit - Volatile.Read(ref _executed), 1, 100_000) : Unlimited);
 
     internal override void Executed(Task task, long instructions)
     {

@@ -191,7 +191,7 @@ public abstract class Scheduler
     internal abstract void SpinOnce(Task task);
 
     /// <summary>Instructions that the task may execute before it must come back to the kernel.</summary>
-    internal abstract long Quantum(Task task);
+    internal abstract long Quantum(Task task, long most);
 
     /// <summary>The task has executed <paramref name="instructions"/> and comes to the kernel, for whatever reason.</summary>
     internal abstract void Executed(Task task, long instructions);
