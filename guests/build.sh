@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds every program in programs/ to OUT/NAME.elf (default: bin/ beside this script). Usage: build.sh [OUT]
+# Builds every program in programs/ to OUT/NAME.elf, and those of other folders to OUT/FOLDER/NAME.elf (default: bin/ beside this script).
+# Usage: build.sh [OUT]
 # The result depends on the sources and the compiler only: no build id, no paths, no time.
 set -eu
 cd "$(dirname "$0")"
@@ -17,8 +18,11 @@ trap 'rm -rf "$objects"' EXIT
 for source in runtime/*.c; do
     $CC $flags -c "$source" -o "$objects/$(basename "$source" .c).o"
 done
-for source in programs/*.c; do
-    name=$(basename "$source" .c)
-    $CC $flags "$source" "$objects"/*.o -lgcc -o "$out/$name.elf"
-    $OBJCOPY --remove-section=.comment "$out/$name.elf"
+for source in programs/*.c mshare/*.c; do
+    folder=$(dirname "$source")
+    program=${folder#programs}
+    program=$out/${program:+$program/}$(basename "$source" .c).elf
+    mkdir -p "$(dirname "$program")"
+    $CC $flags "$source" "$objects"/*.o -lgcc -o "$program"
+    $OBJCOPY --remove-section=.comment "$program"
 done
