@@ -82,6 +82,17 @@ public sealed unsafe partial class Mm
                     break;
                 }
             }
+            if (vma.IsContainer)
+            {
+                int shared = TakeSharedPages(task, vma, at, flags, pages[taken..], pin);
+                if (shared <= 0)
+                {
+                    error = shared;
+                    break;
+                }
+                taken += shared;
+                continue;
+            }
             if (TryFollow(task, vma, at, flags, pin, out pages[taken], out FaultFlags needed))
             {
                 taken++;

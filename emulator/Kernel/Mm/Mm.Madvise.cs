@@ -72,6 +72,8 @@ public sealed unsafe partial class Mm
 
     private long Advise(Task? task, ref Vma vma, ulong start, ulong end, int advice)
     {
+        if (vma.IsContainer)
+            return AdviseContainer(task, ref vma, start, end, advice);
         VmFlags flags = vma.Flags;
         switch (advice)
         {
@@ -206,12 +208,12 @@ public sealed unsafe partial class Mm
                 ulong at = address + ((ulong)i << 12);
                 if (Vmas.Find(at) is not { } vma)
                     return -Errno.ENOMEM;
-                ulong* entry = Tables.Find(at, out _);
-                ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
-                // A page on its way to another frame is there (mincore_pte_range).
-                bool mapped = PageTables.IsMapped(value)
-                    || (SwapEntry.TryDecode(value, out SwapEntry swap) && (swap.HasFrame || (swap.Kind == SwapKind.Swap && _system.Swap.IsCached(swap.Offset))));
-                result[i] = mapped || (vma.Cache is { } cache && cache.Contains(vma.IndexOf(at))) ? (byte)1 : (byte)0;
+                bool inCore;
+                if (!vma.IsContainer)
+                    inCore = IsInCore(vma, at);
+                else if (!TryIsInCore(task, vma, at, out inCore))
+                    return -Errno.ENOMEM;
+                result[i] = inCore ? (byte)1 : (byte)0;
             }
             return 0;
         }
@@ -219,6 +221,16 @@ public sealed unsafe partial class Mm
         {
             UnlockRead();
         }
+    }
+
+    private bool IsInCore(Vma vma, ulong address)
+    {
+        ulong* entry = Tables.Find(address, out _);
+        ulong value = entry is null ? 0 : Volatile.Read(ref *entry);
+        // A page on its way to another frame is there (mincore_pte_range).
+        return PageTables.IsMapped(value)
+            || (SwapEntry.TryDecode(value, out SwapEntry swap) && (swap.HasFrame || (swap.Kind == SwapKind.Swap && _system.Swap.IsCached(swap.Offset))))
+            || (vma.Cache is { } cache && cache.Contains(vma.IndexOf(address)));
     }
 
     /// <summary>msync(2).</summary>

@@ -46,6 +46,9 @@ public sealed unsafe partial class Mm
         populate = false;
         if (Vmas.Find(address) is not { } vma)
             return -Errno.EFAULT;
+        // Links are made where the region's file is mapped, and nowhere else.
+        if (vma.IsContainer && (oldLength != newLength || (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0))
+            return -Errno.EINVAL;
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
         {
             // Growing would need a reservation that nobody makes.

@@ -26,11 +26,18 @@ public sealed unsafe partial class Mm
     internal void DescribePages(Task task, ulong address, Span<PagemapEntry> result)
     {
         result.Clear();
-        ulong at = address, end = address + ((ulong)result.Length << Pfn.Shift);
         using var scope = MmapLock.EnterRead(task);
+        DescribeLocked(task, address, result);
+    }
+
+    private void DescribeLocked(Task task, ulong address, Span<PagemapEntry> result)
+    {
+        ulong at = address, end = address + ((ulong)result.Length << Pfn.Shift);
         for (Vma? vma = Vmas.FindEndingAfter(address); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
         {
-            if ((vma.Flags & VmFlags.SoftDirty) != 0)
+            if (vma.IsContainer)
+                DescribeShared(task, vma, Math.Max(address, vma.Start), Math.Min(end, vma.End), address, result);
+            else if ((vma.Flags & VmFlags.SoftDirty) != 0)
                 result[Position(address, Math.Max(address, vma.Start))..Position(address, Math.Min(end, vma.End))].Fill(PagemapEntry.SoftDirty);
         }
         while (Tables.NextRun(ref at, end, out ulong* entries, out int count, out int level))

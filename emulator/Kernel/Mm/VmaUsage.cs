@@ -99,17 +99,19 @@ public struct VmaUsage
 public sealed unsafe partial class Mm
 {
     /// <summary>Counts a VMA's pages. The mmap lock is held.</summary>
-    internal VmaUsage UsageOf(Task? task, Vma vma)
+    internal VmaUsage UsageOf(Task? task, Vma vma) => UsageOf(task, vma, vma.Start, vma.End);
+
+    /// <summary>Counts the pages of a part of a VMA, [at, to).</summary>
+    internal VmaUsage UsageOf(Task? task, Vma vma, ulong at, ulong to)
     {
         var usage = default(VmaUsage);
-        ulong at = vma.Start;
-        while (Tables.NextRun(ref at, vma.End, out ulong* entries, out int count, out int level))
+        while (Tables.NextRun(ref at, to, out ulong* entries, out int count, out int level))
         {
             using (PageTableLock.Enter(task))
             {
                 if (level > 0)
                 {
-                    ulong end = PageTables.NextBoundary(at, vma.End, level);
+                    ulong end = PageTables.NextBoundary(at, to, level);
                     if (PageTables.IsLeaf(*entries))
                         CountLeaf(vma, *entries, end - at, ref usage);
                     at = end;

@@ -80,8 +80,35 @@ public static unsafe class Hmm
             return 0;
         }
 
+        /// <summary>A container's pages are the host's: they are asked for there, with the rights that the container gives.</summary>
+        private int WalkContainer(Vma container, ulong start, ulong end)
+        {
+            _last = start;
+            bool writable = (container.Flags & VmFlags.Write) != 0;
+            if (!writable && (NeedsAny(start, end, HmmPfn.Valid) & Need.Write) != 0)
+                return -Errno.EPERM;
+            using var host = new Mm.HostScope(task, container, start);
+            Memory<ulong> pfns = range.Pfns.Slice((int)((start - range.Start) >> Pfn.Shift), (int)((end - start) >> Pfn.Shift));
+            var inside = new HmmRange(host.Mm, host.Address, host.Address + (end - start), pfns)
+            {
+                DefaultFlags = range.DefaultFlags,
+                PfnFlagsMask = range.PfnFlagsMask,
+                DevicePrivateOwner = range.DevicePrivateOwner,
+            };
+            var walk = new Walk(task, inside);
+            int result = walk.Run();
+            _last = start + (walk._last - inside.Start);
+            if (writable)
+                return result;
+            foreach (ref ulong pfn in Entries(start, end))
+                pfn &= ~(ulong)HmmPfn.Write;
+            return result;
+        }
+
         private int WalkVma(Vma vma, ulong start, ulong end)
         {
+            if (vma.IsContainer)
+                return WalkContainer(vma, start, end);
             ulong next;
             for (ulong at = start; at < end; at = next)
             {

@@ -40,10 +40,27 @@ internal static class MapsText
         using (mm.MmapLock.EnterRead(reader))
         {
             for (Vma? v = mm.Vmas.First; v is not null; v = mm.Vmas.Next(v))
+            {
                 rows.Add(new Row(v.Start, v.End, v.Flags, v.IsAnonymous ? 0 : v.PageOffset << 12, v.File?.Get(), v.Name,
                     details ? mm.UsageOf(reader, v) : default, Mm.PageSizeOf(v), mm.System.HugePages.IsEligible(v)));
+                if (v is { Shares.IsLeaky: false })
+                    CollectShared(reader, v, rows, details);
+            }
         }
         return rows;
+    }
+
+    /// <summary>A container is followed by what is mapped in it: the host's mappings, at the reader's addresses, with what both allow.</summary>
+    private static void CollectShared(Task reader, Vma container, List<Row> rows, bool details)
+    {
+        using var host = new Mm.HostScope(reader, container, container.Start);
+        for (ulong at = container.Start; Mm.NextShared(container, at, container.End, out Mm.SharedVma shared); at = shared.End)
+        {
+            Vma v = shared.Vma;
+            VmFlags flags = v.Flags & (container.Flags | ~VmFlags.Access);
+            rows.Add(new Row(shared.Start, shared.End, flags, v.IndexOf(shared.HostStart) << 12, v.File?.Get(), v.Name,
+                details ? host.Mm.UsageOf(reader, v, shared.HostStart, shared.HostEnd) : default, Mm.PageSizeOf(v), false));
+        }
     }
 
     private static string Label(Mm mm, Row row)

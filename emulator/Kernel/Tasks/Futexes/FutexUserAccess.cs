@@ -12,18 +12,4 @@ internal static unsafe class FutexUserAccess
             return -Errno.EFAULT;
         return Interlocked.CompareExchange(ref *(uint*)host, value, expected) == expected ? 1 : 0;
     }
-
-    /// <summary>The object behind a shared mapping, and the offset of an address in it; null for private memory.</summary>
-    internal static (object Object, ulong Offset)? SharedObjectAt(this Mm mm, Task task, ulong address)
-    {
-        mm.LockRead(task);
-        try
-        {
-            return mm.Vmas.Find(address) is { IsShared: true, Cache: { } cache } vma ? (cache, (vma.PageOffset << 12) + (address - vma.Start)) : null;
-        }
-        finally
-        {
-            mm.UnlockRead();
-        }
-    }
 }
