@@ -8,7 +8,7 @@ namespace Emulator.Kernel.Checker;
 /// Compares what frames say of themselves with what is really there: page tables of all address spaces, page caches, the swap area, and reverse
 /// maps both ways. The machine must be quiescent: no task is in the kernel.
 /// </summary>
-internal sealed unsafe class MmChecker(MemorySystem system)
+internal sealed unsafe partial class MmChecker(MemorySystem system)
 {
     private readonly List<string> _errors = [];
     private readonly Dictionary<ulong, List<(Mm Mm, ulong Address)>> _mappings = [];
@@ -22,7 +22,10 @@ internal sealed unsafe class MmChecker(MemorySystem system)
     public IReadOnlyList<string> Check(IReadOnlyDictionary<Pfn, int>? held = null)
     {
         foreach (Mm mm in system.AddressSpaces)
+        {
             CheckTables(mm);
+            CheckLinks(mm);
+        }
         ulong span = Pages.UsedSpan;
         for (ulong position = 0; position < span; position++)
         {
@@ -176,7 +179,7 @@ internal sealed unsafe class MmChecker(MemorySystem system)
         if ((page.Flags & PageFlags.SwapCache) != 0)
             expected++;
         if ((page.Flags & PageFlags.Table) != 0)
-            expected++;
+            expected += 1 + _links.GetValueOrDefault(frame.Value);
         // Pins cannot be told from what they are for; each is worth so much.
         if ((page.Flags & (PageFlags.Anon | PageFlags.Cache | PageFlags.Table)) != 0)
             Compare($"references of {frame} ({page.Flags})", page.RefCount % Page.PinBias, expected % Page.PinBias);

@@ -82,10 +82,8 @@ internal sealed class MshareRegion(SharedTables tables, MshareVariant variant)
         using FileReference reference = task.Files.Get((int)create.Fd);
         if (reference.File is not { } file)
             return -Errno.EBADF;
-        // Neither huge pages, which v3 does not have, nor regions inside regions: a host never shares.
-        if (file is ISharedRegion || file.Mapping is HugeTlbPageCache || (flags & MAP_HUGETLB) != 0)
-            return -Errno.EINVAL;
-        return file.Mapping is null ? -Errno.ENODEV : Map(task, create, flags, file);
+        // Memory only: no region inside a region, since a host never shares, no huge pages, and no file that wants to be written back.
+        return file.Mapping is ShmemPageCache && (flags & MAP_HUGETLB) == 0 ? Map(task, create, flags, file) : -Errno.EINVAL;
     }
 
     private long Map(Task task, in MshareCreate create, int flags, OpenFile? file)
