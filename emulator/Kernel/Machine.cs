@@ -42,8 +42,7 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;
         MemorySystem.Shootdown.Profile = options.Profile;
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
-        MemorySystem.Shootdown.SharedPolicy = Shootdown.Policies.SharedFlushPolicies.Find(options.FlushPolicy)
-            ?? throw new ArgumentException($"there is no flush policy '{options.FlushPolicy}'", nameof(options));
+        MemorySystem.Shootdown.SharedPolicy = Shootdown.Policies.SharedFlushPolicies.Find(options);
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
         Checker = options.Check ? new Checker.CoherenceChecker(MemorySystem, Platform.Vcpus, Violations.Report) : null;
         foreach (string assignment in options.Sysctls)

@@ -71,8 +71,11 @@ public sealed record MachineOptions
     /// <summary>Check every cached translation that is used against frames, tables and the flushes since, and every table that a walk reads. Slow.</summary>
     public bool Check { get; init; }
 
-    /// <summary>How changes of shared page tables reach the TLBs of those who share them: a name of <see cref="Shootdown.Policies.SharedFlushPolicies.All"/>.</summary>
-    public string FlushPolicy { get; init; } = Shootdown.Policies.SharedFlushPolicies.Default.Name;
+    /// <summary>
+    /// How changes of shared page tables reach the TLBs of those who share them: a name of <see cref="Shootdown.Policies.SharedFlushPolicies.All"/>. Null:
+    /// the best; with <see cref="Mirrors.Mshare.MshareVariant.RfcV3"/> that of the patches as posted.
+    /// </summary>
+    public string? FlushPolicy { get; init; }
 
     /// <summary>Which mshare /sys/fs/mshare is.</summary>
     public Mirrors.Mshare.MshareVariant MshareVariant { get; init; }

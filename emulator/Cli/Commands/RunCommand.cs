@@ -16,7 +16,7 @@ internal sealed class RunCommand : GuestCommand
 {
     private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<string> _scheduler = new("--sched") { Description = "parallel, or deterministic: the same seed gives the same run, bit for bit", HelpName = "NAME", DefaultValueFactory = _ => "parallel" };
-    private readonly Option<string> _flush = new("--flush") { Description = $"how changes of shared page tables reach TLBs: {string.Join(", ", SharedFlushPolicies.All.Where(p => p.IsSound).Select(p => p.Name))}; broken: {string.Join(", ", SharedFlushPolicies.All.Where(p => !p.IsSound).Select(p => p.Name))}", HelpName = "NAME", DefaultValueFactory = _ => SharedFlushPolicies.Default.Name };
+    private readonly Option<string?> _flush = new("--flush") { Description = $"how changes of shared page tables reach TLBs; sound: {string.Join(", ", SharedFlushPolicies.All.Where(p => p.IsSound).Select(p => p.Name))}; broken, to see it: {string.Join(", ", SharedFlushPolicies.All.Where(p => !p.IsSound).Select(p => p.Name))}; by default the first, with --mshare-variant rfc-v3 host-mm-only", HelpName = "NAME" };
     private readonly Option<string?> _stats = new("--stats") { Description = "counters at the end, on standard error: a table, or --stats=json", HelpName = "table|json", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> _output = new("-o") { Description = "file for --stats and --strace", HelpName = "FILE" };
     private readonly Option<bool> _strace = new("--strace") { Description = "print system calls in strace's format" };
@@ -143,8 +143,8 @@ internal sealed class RunCommand : GuestCommand
         string scheduler = parsed.GetValue(_scheduler)!;
         if (scheduler is not ("parallel" or "deterministic"))
             return MachineSettings.Wrong(out error, $"--sched {scheduler}: the schedulers are parallel and deterministic");
-        string flush = parsed.GetValue(_flush)!;
-        if (SharedFlushPolicies.Find(flush) is null)
+        string? flush = parsed.GetValue(_flush);
+        if (flush is not null && SharedFlushPolicies.Find(flush) is null)
             return MachineSettings.Wrong(out error, $"--flush {flush}: the policies are {string.Join(", ", SharedFlushPolicies.All.Select(p => p.Name))}");
         string unsupported = parsed.GetValue(_unsupported)!;
         if (unsupported is not ("enosys" or "fail"))

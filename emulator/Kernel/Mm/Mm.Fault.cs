@@ -81,7 +81,9 @@ public sealed unsafe partial class Mm
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
             : !Allows(vma, flags) ? FaultOutcome.Forbidden
             : FaultIn(task, vma, address & ~0xFFFUL, flags);
+        SharedTables? shares = vma?.Shares;
         UnlockRead();
+        shares?.AwaitLinks(task);
         return outcome;
     }
 

@@ -47,8 +47,6 @@ public sealed unsafe partial class Mm
             task.Operations.OpenRanges = 0;
             _system.Violations.Report(task, NotifierRules.EndFollowsStart, $"{range} ends without a start");
         }
-        if (Sharing is not null)
-            Shootdown.SharedPolicy.RangeEnd(task, this, range);
         NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
         if (notifiers is null && Sharing is null)
             return;
@@ -57,6 +55,8 @@ public sealed unsafe partial class Mm
             notifiers?.InvalidateEnd(task, range);
             Sharing?.InvalidateEnd(task, range);
         }
+        if (Sharing is not null)
+            Shootdown.SharedPolicy.RangeEnd(task, this, range);
     }
 
     /// <summary>

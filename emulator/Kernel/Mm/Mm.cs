@@ -153,6 +153,19 @@ public sealed partial class Mm
     /// <summary>Keeps the root table while a vCPU has it loaded (mmgrab).</summary>
     internal void GetContext() => Interlocked.Increment(ref _contexts);
 
+    /// <summary>As <see cref="GetContext"/>, unless the root table is gone.</summary>
+    internal bool TryGetContext()
+    {
+        while (true)
+        {
+            int contexts = Volatile.Read(ref _contexts);
+            if (contexts == 0)
+                return false;
+            if (Interlocked.CompareExchange(ref _contexts, contexts + 1, contexts) == contexts)
+                return true;
+        }
+    }
+
     internal void PutContext()
     {
         if (Interlocked.Decrement(ref _contexts) == 0)

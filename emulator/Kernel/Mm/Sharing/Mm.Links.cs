@@ -66,11 +66,12 @@ public sealed unsafe partial class Mm
     {
         // It stays, since the host keeps its upper tables as long as it lives; there is none where a fault found something on its way elsewhere.
         ulong entry = host.Mm.Tables.TopEntry(host.Address);
-        if (entry == 0 || Tables.TopEntry(address) != 0 || Volatile.Read(ref container.Shares!.LinksHeld) > 0)
+        if (entry == 0 || Tables.TopEntry(address) != 0)
             return;
         using (PageTableLock.Enter(task))
         {
-            if (Tables.TopEntry(address) != 0)
+            // Who holds links takes them away under this lock afterwards.
+            if (Tables.TopEntry(address) != 0 || Volatile.Read(ref container.Shares!.LinksHeld) > 0)
                 return;
             Pages.Get(PageTables.FrameOf(entry));
             Tables.SetLink(address, entry, Withheld(container.Flags), loose: false);
@@ -106,6 +107,31 @@ public sealed unsafe partial class Mm
             if (table != default)
                 gather.AddLink(table, at, at + TopSize);
         }
+    }
+
+    /// <summary>Takes away, for a while, what links of [start, end) there are, and makes every vCPU forget what it reached through them.</summary>
+    /// <returns>How many.</returns>
+    internal int CutLinks(Task? task, ulong start, ulong end)
+    {
+        // The list may be an old one: an address space without a root has undone and flushed its links.
+        if (!TryGetContext())
+            return 0;
+        int cut = 0;
+        MmuGather? gather = null;
+        for (ulong at = start & ~(TopSize - 1); at < end; at += TopSize)
+        {
+            using (PageTableLock.Enter(task))
+            {
+                if (!PageTables.IsLink(Tables.TopEntry(at)))
+                    continue;
+                gather ??= new MmuGather(this, task);
+                gather.AddLink(Tables.ClearLink(at), at, at + TopSize);
+                cut++;
+            }
+        }
+        gather?.Finish();
+        PutContext();
+        return cut;
     }
 
     /// <summary>A container's permissions have changed: its links are made anew, with the new rights.</summary>

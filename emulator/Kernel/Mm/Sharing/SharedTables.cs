@@ -42,8 +42,26 @@ public sealed partial class SharedTables
     /// <summary>As <see cref="Sharers"/>, to be kept: never changed, but replaced.</summary>
     internal Sharer[] Snapshot => Volatile.Read(ref _sharers);
 
-    /// <summary>Above 0: no new links are made, and faults are tried again.</summary>
+    private readonly WaitQueue _relinked = new();
+
+    /// <summary>Above 0: no new links are made, and faults are tried again when it is 0. Looked at under the sharer's page-table lock.</summary>
     internal int LinksHeld;
+
+    /// <summary>From now on no links are made, until as many calls of <see cref="AllowLinks"/>.</summary>
+    internal void HoldLinks() => Interlocked.Increment(ref LinksHeld);
+
+    internal void AllowLinks()
+    {
+        if (Interlocked.Decrement(ref LinksHeld) == 0)
+            _relinked.WakeAll();
+    }
+
+    /// <summary>Sleeps while no links are made. The caller has no lock that a change of the host could need.</summary>
+    internal void AwaitLinks(Task? task)
+    {
+        if (task is not null && Volatile.Read(ref LinksHeld) > 0)
+            _relinked.Wait(task, this, static tables => Volatile.Read(ref tables.LinksHeld) == 0, interruptible: false);
+    }
 
     /// <summary>A container has been entered. Its address space's mmap lock is held for writing, so nobody faults in it yet.</summary>
     internal void Attach(Task? task, Vma container)

@@ -20,7 +20,9 @@ internal sealed class PerSharerPolicy : SharedFlushPolicy
 
     public override string Limits => "walks all sharers under the page-table lock; in v3, where munmap leaves the link, misses sharers that are no longer in i_mmap";
 
-    internal override void Flush(in SharedFlush flush)
+    internal override void Flush(in SharedFlush flush) => FlushEach(flush);
+
+    internal static void FlushEach(in SharedFlush flush)
     {
         foreach (ref readonly Sharer sharer in flush.Sharers)
         {
