@@ -1,5 +1,6 @@
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Checker;
 using Emulator.Kernel.Memory;
 using static Emulator.Kernel.Memory.MmanAbi;
 
@@ -272,5 +273,97 @@ public sealed unsafe class HugePageTests
         Assert.That(mm.Madvise(null, At, Huge, MADV_COLLAPSE), Is.Zero);
         Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(6));
         AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_huge_page_moves_as_a_whole_and_TLBs_follow()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Write(stand, mm, At + Huge - 1, 9);
+        Pfn head = PageTables.FrameOf(*mm.Tables.Find(At, out _));
+        Assert.That(Migrate(stand, head), Is.Zero);
+        ulong* leaf = mm.Tables.Find(At, out int level);
+        Assert.That(level, Is.EqualTo(1), "still a leaf");
+        Assert.That(PageTables.FrameOf(*leaf), Is.Not.EqualTo(head));
+        Assert.That(stand.Pages[head].Flags & PageFlags.Free, Is.EqualTo(PageFlags.Free), "the old page");
+        Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(1));
+        Write(stand, mm, At + Huge - 1, 10);
+        Assert.That(stand.Pages.Memory.BytesOf(new Pfn(PageTables.FrameOf(*leaf).Value + 511))[4095], Is.EqualTo(10));
+        Assert.That(stand.System.Events[VmEvent.ThpMigrationSuccess], Is.EqualTo(1));
+        Assert.That(new MmChecker(stand.System).Check(), Is.Empty);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_huge_page_that_two_map_or_that_finds_no_other_one_is_split_to_be_moved([Values] bool shared)
+    {
+        using var stand = new MemoryStand(bytes: 8 << 20);
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        var child = shared ? mm.Fork(null) : null;
+        var taken = new List<Pfn>();
+        while (!shared && stand.Pages.TryAllocate(PageAllocator.HugeOrder, PageFlags.None, zero: false, out Pfn other))
+            taken.Add(other);
+        Assert.That(Migrate(stand, PageTables.FrameOf(*mm.Tables.Find(At, out _))), Is.Zero);
+        Assert.That(mm.Tables.Find(At) is not null, "single pages");
+        Assert.That(stand.System.Events[VmEvent.ThpMigrationSplit], Is.EqualTo(1));
+        Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(1));
+        foreach (Pfn frame in taken)
+            stand.Pages.Put(frame);
+        stand.System.Shootdown.SwitchToKernel(stand.Vcpu);
+        child?.Put(null);
+        Assert.That(new MmChecker(stand.System).Check(), Is.Empty);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void A_pinned_huge_page_stays_where_it_is()
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Span<Pfn> taken = stackalloc Pfn[1];
+        Assert.That(mm.PinUserPages(null, At + 0x3000, FollFlags.Write, taken), Is.EqualTo(1));
+        Pfn head = stand.Pages.HeadOf(taken[0]);
+        Assert.That(Migrate(stand, head), Is.EqualTo(-Errno.EAGAIN));
+        Assert.That(PageTables.FrameOf(*mm.Tables.Find(At, out int level)), Is.EqualTo(head));
+        Assert.That(level, Is.EqualTo(1));
+        mm.UnpinUserPages(taken, dirty: true);
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void Freeing_lazily_keeps_the_leaf_of_a_whole_range_and_splits_the_page_of_a_part([Values] bool whole)
+    {
+        using var stand = new MemoryStand();
+        long before = stand.Pages.UsedFrames;
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Assert.That(mm.Madvise(null, At, whole ? Huge : Huge / 2, MADV_FREE), Is.Zero);
+        ulong* entry = mm.Tables.Find(At, out int level);
+        Assert.That(level, Is.EqualTo(whole ? 1 : 0));
+        Assert.That((stand.Pages[PageTables.FrameOf(*entry)].Flags & PageFlags.LazyFree) != 0);
+        Assert.That(*entry & (ulong)Pte.Dirty, Is.Zero);
+        Assert.That(stand.System.Events[VmEvent.LazyFree], Is.EqualTo(whole ? 512 : 256));
+        // Written again, the page is not to be dropped.
+        Write(stand, mm, At + 0x1234, 3);
+        Pfn head = stand.Pages.HeadOf(PageTables.FrameOf(*entry));
+        stand.Pages.Get(head);
+        stand.System.Reclaim.Reclaim(null, [head]);
+        Assert.That(Read(stand, mm, At + 0x1234), Is.EqualTo(3));
+        AssertNothingIsLeft(stand, mm, before);
+    }
+
+    private static int Migrate(MemoryStand stand, Pfn head)
+    {
+        Assert.That(stand.System.Migration.TryIsolate(head), Is.True);
+        Span<int> result = stackalloc int[1];
+        stand.System.Migration.MigratePages(null, [head], result, MigrateReason.Compaction);
+        return result[0];
     }
 }

@@ -275,6 +275,18 @@ internal sealed unsafe class PageTables
         return IsMapped(old) ? FlushOwed.Page : FlushOwed.None;
     }
 
+    /// <summary>
+    /// Makes a leaf not present and returns what it was, for its caller to put something else in its place once TLBs are flushed. It stays
+    /// a leaf to everybody who looks without the page-table lock: nobody takes the place for empty (pmdp_invalidate).
+    /// </summary>
+    public static FlushOwed Invalidate(ulong* leaf, out ulong old)
+    {
+        do
+            old = Volatile.Read(ref *leaf);
+        while (Interlocked.CompareExchange(ref *leaf, (old & ~(ulong)Pte.Present) | (ulong)ProtNone, old) != old);
+        return FlushOwed.Page;
+    }
+
     /// <summary>Changes bits of an entry, keeping those that a processor sets meanwhile.</summary>
     public static FlushOwed Modify(ulong* entry, Pte clear, Pte set)
     {

@@ -156,10 +156,64 @@ static void parallel(void)
     printf("lost writes: %d\n", bad);
 }
 
+/* A kilobyte figure of the mapping at p in smaps. */
+static long figure(const char *p, const char *name)
+{
+    char line[256], head[32];
+    long value = -1;
+    int found = 0;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    snprintf(head, sizeof head, "%lx-", (unsigned long)p);
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, head, strlen(head)) == 0)
+            found = 1;
+        if (found && strncmp(line, name, strlen(name)) == 0) {
+            value = atol(line + strlen(name));
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+    return value;
+}
+
+static void show_figures(const char *what, const char *p)
+{
+    /* Single pages become lazily free a batch at a time, whole huge pages at once. */
+    long huge = figure(p, "AnonHugePages:");
+    printf("%s: Rss %ld AnonHugePages %ld", what, figure(p, "Rss:"), huge);
+    if (huge == 3 * (long)(H >> 10))
+        printf(" LazyFree %ld", figure(p, "LazyFree:"));
+    printf("\n");
+}
+
+/* MADV_FREE of huge pages: whole ones stay, a part splits. */
+static void freed(void)
+{
+    char *p = area(3);
+    T(madvise(p, 3 * H, MADV_HUGEPAGE));
+    fill(p, 3 * H, 5);
+    show_figures("written", p);
+    unsigned long before = sum(p, 3 * H);
+    T(madvise(p, H, MADV_FREE));
+    show_figures("one freed", p);
+    fill(p, H, 5);
+    show_figures("and written again", p);
+    printf("same: %d\n", sum(p, 3 * H) == before);
+    T(madvise(p + H + 16 * P, 32 * P, MADV_FREE));
+    show_figures("a part freed", p);
+    fill(p + H, H, (int)(H / 512 * 7) + 5);
+    printf("same: %d\n", sum(p, 3 * H) == before);
+    T(madvise(p, 3 * H, MADV_FREE));
+    show_figures("all freed", p);
+    T(munmap(p, 3 * H));
+}
+
 int main(void)
 {
     errors();
     contents();
+    freed();
     parallel();
     return 0;
 }

@@ -128,8 +128,8 @@ public sealed unsafe partial class Mm
     {
         // Not present while it changes: a TLB must not hold the large and the small translation at once (pmdp_invalidate). Only hugetlb
         // flushes in strides of 2 MiB; to flush_tlb_range this is a range of 512 pages.
-        if (PageTables.Clear(leaf, out ulong old) == FlushOwed.Page)
-            Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, Pfn.Shift, freedTables: true);
+        PageTables.Invalidate(leaf, out ulong old);
+        Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, Pfn.Shift, freedTables: true);
         Pfn head = PageTables.FrameOf(old);
         PageFlags exclusive = Pages[head].Flags & PageFlags.AnonExclusive;
         for (ulong i = 0; i < PageTables.LeafPages; i++)
@@ -156,6 +156,41 @@ public sealed unsafe partial class Mm
             return true;
         SplitHuge(task, address);
         return false;
+    }
+
+    /// <summary>
+    /// Puts another huge page in the place of one that this leaf alone maps and that nobody else holds, with its contents. The lock of the table is
+    /// held all the while, which takes the place of migration entries; the caller has the page locked.
+    /// </summary>
+    /// <param name="references">The caller's, to the old page.</param>
+    /// <returns>Whether the leaf maps the new page now, which has taken over the caller's reference to that.</returns>
+    internal bool TryMigrateLeaf(Task? task, ulong address, Pfn head, Pfn replacement, int references)
+    {
+        bool moved = false;
+        using OperationScope operation = task.Operation("try_to_migrate", address, address + PageTables.HugeSize);
+        var range = new MmuNotifierRange(this, address, address + PageTables.HugeSize, MmuNotifyEvent.Clear);
+        InvalidateRangeStart(task, range);
+        using (PageTableLock.Enter(task))
+        {
+            ulong* leaf = Tables.Find(address, out int level);
+            if (level == 1 && leaf is not null && PageTables.FrameOf(*leaf) == head && !HugePages.HasExtraReferences(Pages, head, references))
+            {
+                PageTables.Invalidate(leaf, out ulong old);
+                Shootdown.FlushMmRange(task?.Vcpu, this, address, address + PageTables.HugeSize, Pfn.Shift, freedTables: true);
+                // One reference is the leaf's, so there is no other mapping.
+                moved = Pages.TryFreeze(head, references + 1);
+                if (moved)
+                {
+                    _system.Migration.CopyHuge(head, replacement);
+                    Pages.EntireMapCount(replacement) = 1;
+                    Pages.EntireMapCount(head) = 0;
+                    Volatile.Write(ref Pages[head].RefCount, references);
+                }
+                Volatile.Write(ref *leaf, moved ? (old & ~(ulong)Pte.Frame) | replacement.Address : old);
+            }
+        }
+        InvalidateRangeEnd(task, range);
+        return moved;
     }
 
     /// <summary>Unmaps a leaf that the range covers (zap_huge_pmd). False: look at the address again.</summary>

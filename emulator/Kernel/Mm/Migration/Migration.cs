@@ -24,7 +24,7 @@ internal sealed partial class Migration(MemorySystem system)
 
     private const PageFlags Movable = PageFlags.Anon | PageFlags.Cache;
 
-    private const PageFlags Unmovable = PageFlags.Reserved | PageFlags.Table | PageFlags.Free | PageFlags.Head | PageFlags.Tail | PageFlags.HugeTlb;
+    private const PageFlags Unmovable = PageFlags.Reserved | PageFlags.Table | PageFlags.Free | PageFlags.Tail | PageFlags.HugeTlb;
 
     /// <summary>What the new frame takes over besides its contents (folio_migrate_flags).</summary>
     private const PageFlags Inherited = Movable | PageFlags.SwapBacked | PageFlags.Dirty | PageFlags.LazyFree | PageFlags.Referenced | PageFlags.Unused;
@@ -76,7 +76,7 @@ internal sealed partial class Migration(MemorySystem system)
         for (int i = 0; i < frames.Length; i++)
         {
             if (results[i] == -Errno.EAGAIN)
-                results[i] = Unmap(task, frames[i], wait && frames.Length == 1, ref moves[i]);
+                results[i] = IsHuge(frames[i]) ? MigrateHuge(task, frames[i]) : Unmap(task, frames[i], wait && frames.Length == 1, ref moves[i]);
         }
         task?.TlbBatch.TryToUnmapFlush(task.Vcpu);
         int waiting = 0;

@@ -80,7 +80,7 @@ internal sealed class Disturber
 
     private void Migrate(Task task)
     {
-        if (!TryPick(ShrinkList.Unreclaimable | PageFlags.Head, out Pfn frame))
+        if (!TryPick(ShrinkList.Unreclaimable, out Pfn frame))
             return;
         Span<int> result = stackalloc int[1];
         if (_machine.MemorySystem.Migration.MigratePages(task, [frame], result, MigrateReason.Disturbance) == 0)

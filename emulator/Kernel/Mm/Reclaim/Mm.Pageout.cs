@@ -20,8 +20,13 @@ public sealed unsafe partial class Mm
     private void AdviseFree(Task? task, ulong start, ulong end)
     {
         var gather = new MmuGather(this, task);
-        while (NextEntries(task, ref start, end, out ulong* entries, out int count))
+        while (Tables.NextRun(ref start, end, out ulong* entries, out int count, out int level))
         {
+            if (level > 0)
+            {
+                FreeLeafLazily(gather, task, entries, ref start, end);
+                continue;
+            }
             using (PageTableLock.Enter(task))
             {
                 FlushTlbBatchedPending(task);
@@ -58,6 +63,38 @@ public sealed unsafe partial class Mm
             return;
         PageAllocator.SetFlags(ref page, PageFlags.LazyFree);
         _system.Events.Count(VmEvent.LazyFree);
+    }
+
+    /// <summary>
+    /// The same for a leaf, as a whole if the range covers it (madvise_free_huge_pmd). Of a part the page is split first; shared ones stay. The start moves on
+    /// behind the leaf, unless there is none any more.
+    /// </summary>
+    private void FreeLeafLazily(MmuGather gather, Task? task, ulong* leaf, ref ulong start, ulong end)
+    {
+        Pfn head;
+        ulong at = start, next = PageTables.NextBoundary(start, end, 1);
+        using (PageTableLock.Enter(task))
+        {
+            if (!PageTables.IsLeaf(*leaf))
+                return;
+            head = PageTables.FrameOf(*leaf);
+            bool whole = next - start == PageTables.HugeSize;
+            if (whole || Volatile.Read(ref Pages[head].RefCount) > 1)
+                start = next;
+            if (whole && Volatile.Read(ref Pages[head].RefCount) == 1 && _system.PageLocks.TryLock(head))
+            {
+                ref Page page = ref Pages[head];
+                PageAllocator.ClearFlags(ref page, PageFlags.Dirty);
+                _system.PageLocks.Unlock(head);
+                if (PageTables.Modify(leaf, Pte.Accessed | Pte.Dirty, Pte.None) == FlushOwed.Page)
+                    gather.AddRange(at, next, HugeShift);
+                if ((page.Flags & PageFlags.LazyFree) == 0)
+                    _system.Events.Count(VmEvent.LazyFree, PageTables.LeafPages);
+                PageAllocator.SetFlags(ref page, PageFlags.LazyFree);
+            }
+        }
+        if (start == at && _system.HugePages.SplitPage(task, head) != 0)
+            start = next;
     }
 
     /// <summary>Makes a page clean and without a slot, unless others use it too.</summary>
