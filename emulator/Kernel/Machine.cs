@@ -54,6 +54,7 @@ public sealed partial class Machine : IDisposable
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
         Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(i => new Mirrors.DmirrorDevice(this, hasMemory: i < 2))];
+        DmaBufs = new Mirrors.DmaBufs(this, options.Udmabuf);
         HostThreads = new HostThreads();
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);
         Init = new Process(this, ProcessTable.InitPid, null) { ProcessGroup = ProcessTable.InitPid, Session = ProcessTable.InitPid };
@@ -116,6 +117,9 @@ public sealed partial class Machine : IDisposable
 
     /// <summary>The devices /dev/hmm_dmirror*.</summary>
     internal Mirrors.DmirrorDevice[] Dmirrors { get; }
+
+    /// <summary>The buffers that programs share with devices.</summary>
+    public Mirrors.DmaBufs DmaBufs { get; }
 
     /// <summary>The task whose thread calls, if it holds a vCPU.</summary>
     internal Task? CurrentTask => Platform.InterProcessor.HeldByThisThread()?.Occupant as Task;

@@ -83,6 +83,9 @@ public sealed record MachineOptions
     /// <summary>msharefs is mounted when the machine starts; otherwise the guest mounts it.</summary>
     public bool MountMshare { get; init; } = true;
 
+    /// <summary>How /dev/udmabuf behaves: which design of the exporter, and its limits.</summary>
+    public Mirrors.UdmabufOptions Udmabuf { get; init; } = Mirrors.UdmabufOptions.Default;
+
     /// <summary>Simulated cycles for each event, for the statistics.</summary>
     public Hardware.Smp.CostModel Costs { get; init; } = Hardware.Smp.CostModel.Default;
 

@@ -95,6 +95,11 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
                 if (frame == Pages.Zero)
                     continue;
                 ref Page page = ref Pages[frame];
+                if (PageTables.IsSpecial(entry))
+                {
+                    CheckSpecial(vma, at, frame);
+                    continue;
+                }
                 if ((page.Flags & PageFlags.HugeTlb) != 0)
                     hugeTlb += weight;
                 else if (page.IsAnon)
@@ -118,6 +123,15 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
         Compare("shmem pages", mm.ShmemPages, shmem);
         Compare("hugetlb pages", mm.HugeTlbPages, hugeTlb);
         Compare("swap entries", mm.SwapEntries, swap);
+    }
+
+    /// <summary>A driver's frame: not counted, so all that can be wrong is that the driver has given it back.</summary>
+    private void CheckSpecial(Vma vma, ulong address, Pfn frame)
+    {
+        if ((vma.Flags & VmFlags.PfnMap) == 0)
+            Report($"{vma.Mm.Context.Id}:{address:x} maps {frame} uncounted in {vma}");
+        if ((Pages[frame].Flags & PageFlags.Free) != 0)
+            Report($"{vma.Mm.Context.Id}:{address:x} maps the free frame {frame} of a driver");
     }
 
     private int CheckSwapEntry(SwapEntry entry, ulong address)

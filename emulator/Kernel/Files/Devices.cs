@@ -13,6 +13,7 @@ internal static class Devices
         ("tty", 5, 0, 0x1B6),
         ("hmm_dmirror0", DmirrorFile.Major, 0, 0x1B6), ("hmm_dmirror1", DmirrorFile.Major, 1, 0x1B6),
         ("hmm_dmirror2", DmirrorFile.Major, 2, 0x1B6), ("hmm_dmirror3", DmirrorFile.Major, 3, 0x1B6),
+        ("udmabuf", UdmabufDevice.Major, UdmabufDevice.Minor, 0x1B6),
     ];
 
     public static long Open(Task task, Path path, ulong device, int flags, out OpenFile? file)
@@ -25,6 +26,7 @@ internal static class Devices
             (1, 5) => new ZeroDevice(flags, full: false) { Path = path },
             (1, 7) => new ZeroDevice(flags, full: true) { Path = path },
             (1, 8) or (1, 9) => new RandomDevice(flags) { Path = path },
+            (UdmabufDevice.Major, UdmabufDevice.Minor) => UdmabufDevice.Open(task, path, flags),
             (5, 0) => task.Machine.Vfs.OpenControllingTerminal(task, path, flags),
             _ => null,
         };

@@ -19,6 +19,7 @@ public sealed partial class Vfs
         Anonymous = new AnonymousFilesystem(machine, NextMinor(), "anon_inodefs", 0x0904_1934);
         Memfds = new TmpFs(machine, NextMinor(), S_IRWXUGO, 0, 0) { IsMounted = false };
         HugeTlbFiles = new AnonymousFilesystem(machine, NextMinor(), "hugetlbfs", 0x9584_58F6);
+        DmaBufFiles = new AnonymousFilesystem(machine, NextMinor(), "dmabuf", 0x444D_4142);
         Terminal = new HostTerminal(machine);
         try
         {
@@ -55,6 +56,9 @@ public sealed partial class Vfs
 
     /// <summary>Where memfds of huge pages live.</summary>
     internal AnonymousFilesystem HugeTlbFiles { get; }
+
+    /// <summary>Where buffers shared with devices live.</summary>
+    internal AnonymousFilesystem DmaBufFiles { get; }
 
     internal uint NextMinor() => (uint)Interlocked.Increment(ref _lastMinor);
 

@@ -95,6 +95,14 @@ public sealed class MemorySystem : IDisposable
     /// <summary>What lockdep takes for a lock that is held while notifiers are told of changes.</summary>
     internal LockMap NotifierMap { get; } = new(LockClass.InvalidateRangeStart);
 
+    private readonly LockMap _nestedNotifierMap = new(LockClass.InvalidateRangeStartNested);
+
+    /// <summary>
+    /// The map for a change that a task announces: another one inside a callback, where a mirror takes its own mappings of drivers' frames away.
+    /// Such frames cannot be mirrored in turn, so it goes no deeper.
+    /// </summary>
+    internal LockMap NotifierMapOf(Tasks.Task? task) => task?.Operations.Callbacks > 0 ? _nestedNotifierMap : NotifierMap;
+
     /// <summary>What lockdep takes for a lock that is held while an allocation reclaims.</summary>
     internal LockMap ReclaimMap { get; } = new(LockClass.FsReclaim);
 

@@ -46,7 +46,7 @@ public sealed unsafe partial class Mm
         }
         for (Vma? vma = Vmas.First; vma is not null; vma = Vmas.Next(vma))
         {
-            if ((what != ClearRefs.Anonymous || vma.File is null) && (what != ClearRefs.Mapped || vma.File is not null))
+            if ((vma.Flags & VmFlags.PfnMap) == 0 && (what != ClearRefs.Anonymous || vma.File is null) && (what != ClearRefs.Mapped || vma.File is not null))
                 ClearBits(task, vma, softDirty ? Pte.Writable | SoftDirtyBit : Pte.Accessed);
         }
         if (softDirty)

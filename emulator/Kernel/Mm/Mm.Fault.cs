@@ -30,6 +30,8 @@ public enum FaultOutcome
     BusError,
     /// <summary>The machine's memory is exhausted.</summary>
     OutOfMemory,
+    /// <summary>The driver must prepare the page first, with no lock of the address space held (VM_FAULT_RETRY); seen by nobody but <see cref="Mm.HandleFault"/>.</summary>
+    Retry,
 }
 
 /// <summary>The one fault path: vCPUs, the kernel's own accesses and everybody who takes pages come through here.</summary>
@@ -45,7 +47,10 @@ public sealed unsafe partial class Mm
     public FaultOutcome HandleFault(Task? task, ulong address, FaultFlags flags)
     {
         _system.Reclaim.Balance(task);
-        FaultOutcome outcome = Resolve(task, address, flags);
+        FaultOutcome outcome;
+        do
+            outcome = Resolve(task, address, flags);
+        while (outcome == FaultOutcome.Retry);
         switch (outcome)
         {
             case FaultOutcome.Done when task is not null:
@@ -81,10 +86,16 @@ public sealed unsafe partial class Mm
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
             : !Allows(vma, flags) ? FaultOutcome.Forbidden
             : FaultIn(task, vma, address & ~0xFFFUL, flags);
+<<<<<<< HEAD
         SharedTables? shares = vma?.Shares;
         UnlockRead();
         shares?.AwaitLinks(task);
         return outcome;
+=======
+        PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address) : default;
+        UnlockRead();
+        return outcome == FaultOutcome.Retry ? pending.Prepare(task) : outcome;
+>>>>>>> 1d7060a (Share pages of memfds with devices: dma-buf, and /dev/udmabuf in five designs)
     }
 
     /// <summary>The VMA of an address, a stack grown down to it if need be; the mmap lock is held for writing.</summary>
@@ -134,6 +145,8 @@ public sealed unsafe partial class Mm
         _system.Events.Count(VmEvent.PageFault);
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
             return FaultHugeTlb(task, vma, address, flags);
+        if ((vma.Flags & VmFlags.PfnMap) != 0)
+            return FaultPfn(task, vma, address, flags);
         ulong* entry = Tables.Find(address, out int level);
         if (level > 0)
         {
@@ -254,6 +267,8 @@ public sealed unsafe partial class Mm
             }
             if (held)
             {
+                if (cache is ShmemPageCache)
+                    NotifyUpdateMapping(task, address, page);
                 using (PageTableLock.Enter(task))
                 {
                     ulong* entry = Tables.FindOrCreate(address);

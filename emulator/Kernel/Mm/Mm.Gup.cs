@@ -113,6 +113,8 @@ public sealed unsafe partial class Mm
     /// <summary>check_vma_flags.</summary>
     private static bool MayTake(Vma vma, FollFlags flags)
     {
+        if ((vma.Flags & (VmFlags.Io | VmFlags.PfnMap)) != 0)
+            return false;
         bool force = (flags & FollFlags.Force) != 0;
         if ((flags & FollFlags.Write) == 0)
             return (vma.Flags & VmFlags.Read) != 0 || (force && (vma.Flags & VmFlags.MayRead) != 0);

@@ -92,6 +92,8 @@ public sealed unsafe partial class Mm
             case MADV_FREE when vma.Cache is not null:
                 return -Errno.EINVAL;
             case MADV_DONTNEED or MADV_DONTNEED_LOCKED or MADV_FREE:
+                if ((flags & VmFlags.PfnMap) != 0)
+                    return -Errno.EINVAL;
                 if ((flags & VmFlags.HugeTlb) != 0)
                 {
                     // Whole huge pages from the start on; a part at the end stays (madvise_dontneed_free_valid_vma).

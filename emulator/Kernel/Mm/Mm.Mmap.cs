@@ -212,7 +212,8 @@ public sealed partial class Mm
             return -Errno.ENODEV;
         if ((vmFlags & VmFlags.GrowsDown) != 0)
             return -Errno.EINVAL;
-        return cache.CheckMapping(ref vmFlags);
+        error = cache.CheckRange(pageOffset, length >> Pfn.Shift);
+        return error < 0 ? error : cache.CheckMapping(ref vmFlags);
     }
 
     /// <summary>Whether the file was opened for what a mapping wants of it.</summary>

@@ -272,7 +272,8 @@ public sealed unsafe partial class Mm
         while (true)
         {
             ulong to = Math.Min(end, vma.End);
-            long error = ChangeFlags(task, ref vma, start, to, (vma.Flags & ~VmFlags.LockedMask) | lockFlags);
+            // Frames of drivers are where they are without being locked (mlock_fixup, VM_SPECIAL).
+            long error = (vma.Flags & VmFlags.PfnMap) != 0 ? 0 : ChangeFlags(task, ref vma, start, to, (vma.Flags & ~VmFlags.LockedMask) | lockFlags);
             if (error < 0)
                 return error;
             start = to;

@@ -19,7 +19,7 @@ public sealed unsafe partial class Mm
         if (range.Blockable)
             task?.MightSleep("mmu_notifier_invalidate_range_start");
         int result;
-        using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
+        using (_system.NotifierMapOf(task).Enter(task, sleeps: range.Blockable))
         {
             NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
             result = notifiers?.InvalidateStart(task, range) ?? 0;
@@ -50,7 +50,7 @@ public sealed unsafe partial class Mm
         NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
         if (notifiers is null && Sharing is null)
             return;
-        using (_system.NotifierMap.Enter(task, sleeps: range.Blockable))
+        using (_system.NotifierMapOf(task).Enter(task, sleeps: range.Blockable))
         {
             notifiers?.InvalidateEnd(task, range);
             Sharing?.InvalidateEnd(task, range);
@@ -90,6 +90,13 @@ public sealed unsafe partial class Mm
             notifiers.ChangePte(task, address, frame, writable);
         if (Sharing is { } sharing && _system.Profile == KernelProfile.V6_1)
             sharing.ChangePte(task, address, frame, writable);
+    }
+
+    /// <summary>A fault maps a page of shared memory (the RFC's mmu_notifier_update_mapping).</summary>
+    private void NotifyUpdateMapping(Task? task, ulong address, Pfn frame)
+    {
+        if (Volatile.Read(ref Notifiers) is { } notifiers && notifiers.Has(MmuNotifierOps.UpdateMapping))
+            notifiers.UpdateMapping(task, address, frame);
     }
 
     /// <summary>

@@ -73,6 +73,8 @@ public sealed unsafe partial class Mm
         if (PageTables.IsMapped(entry))
         {
             Pfn frame = PageTables.FrameOf(entry);
+            if (PageTables.IsSpecial(entry))
+                return PagemapEntry.Present | SoftDirtyOf(entry);
             bool exclusive = frame != Pages.Zero && Volatile.Read(ref Pages[frame].MapCount) == 1;
             return PagemapEntry.Present | KindOf(frame) | SoftDirtyOf(entry) | (exclusive ? PagemapEntry.Exclusive : 0);
         }

@@ -32,7 +32,7 @@ public sealed unsafe partial class Mm
             bool write = (vma.Flags & (VmFlags.Write | VmFlags.Shared)) == VmFlags.Write;
             FaultOutcome outcome = (vma.Flags & VmFlags.Access) == 0 ? FaultOutcome.Forbidden : FaultOutcome.Done;
             ulong vmaEnd = vma.End;
-            if ((vma.Flags & VmFlags.LockOnFault) != 0)
+            if ((vma.Flags & (VmFlags.LockOnFault | VmFlags.Io | VmFlags.PfnMap)) != 0)
                 address = vmaEnd - Pfn.Size;
             else if (outcome == FaultOutcome.Done)
                 outcome = FaultInNext(task, vma, ref address, end, write ? FaultFlags.Write : FaultFlags.Read);
@@ -59,7 +59,7 @@ public sealed unsafe partial class Mm
             Vma? vma = Vmas.Find(address);
             long error =
                 vma is null ? -Errno.ENOMEM
-                : !Allows(vma, flags) || (!write && (vma.Flags & VmFlags.Read) == 0) ? -Errno.EINVAL
+                : !Allows(vma, flags) || (vma.Flags & (VmFlags.Io | VmFlags.PfnMap)) != 0 || (!write && (vma.Flags & VmFlags.Read) == 0) ? -Errno.EINVAL
                 : FaultInNext(task, vma, ref address, end, flags) switch
                 {
                     FaultOutcome.Done => 0,

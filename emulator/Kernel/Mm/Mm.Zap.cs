@@ -55,7 +55,7 @@ public sealed unsafe partial class Mm
         if (SwapEntry.TryDecode(old, out SwapEntry swap))
             return ZapSwapEntry(gather, swap);
         Pfn frame = PageTables.FrameOf(old);
-        if (!PageTables.IsMapped(old) || frame == Pages.Zero)
+        if (!PageTables.IsMapped(old) || frame == Pages.Zero || PageTables.IsSpecial(old))
             return false;
         if ((old & (ulong)Pte.Dirty) != 0 && vma.IsShared)
         {

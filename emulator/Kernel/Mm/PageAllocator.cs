@@ -259,6 +259,27 @@ public sealed unsafe class PageAllocator : IDisposable
         return new Pfn(at < bottom ? at + 1 : top + (at - bottom));
     }
 
+    /// <summary>
+    /// Pins a frame that the caller knows is held (FOLL_PIN): it keeps its place and its data until <see cref="Unpin"/>. False: it is pinned too often
+    /// (try_grab_folio).
+    /// </summary>
+    internal bool TryPin(Pfn frame)
+    {
+        ref int count = ref _pages[HeadOf(frame).Value].RefCount;
+        if (Volatile.Read(ref count) > int.MaxValue / 2)
+            return false;
+        Interlocked.Add(ref count, Page.PinBias);
+        return true;
+    }
+
+    /// <summary>Gives a pin back; the frame is freed if nobody else refers to it (unpin_user_page).</summary>
+    internal void Unpin(Pfn frame)
+    {
+        Pfn head = HeadOf(frame);
+        Interlocked.Add(ref _pages[head.Value].RefCount, 1 - Page.PinBias);
+        PutHead(head);
+    }
+
     /// <summary>Drops a reference and frees the frame with the last one.</summary>
     public void Put(Pfn frame)
     {

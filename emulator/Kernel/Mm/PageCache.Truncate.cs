@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
@@ -18,7 +19,8 @@ public abstract unsafe partial class PageCache
         Size = size;
         if (size < old)
         {
-            RemovePages(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12, evenCopies: true);
+            using (AnnounceChange(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12, FileNotifyEvent.Truncate))
+                RemovePages(task, (size + 0xFFF) >> 12, ulong.MaxValue >> 12, evenCopies: true);
             ClearRange(task, size, (size + 0xFFF) & ~0xFFFUL);
         }
         return 0;

@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -28,8 +29,14 @@ public abstract unsafe partial class PageCache
     private long _departures;
 
     protected PageCache(PageAllocator pages)
+        : this(pages, LockClass.MappingsLock)
+    {
+    }
+
+    private protected PageCache(PageAllocator pages, LockClass mappings)
     {
         Pages = pages;
+        MappingsLock = new RwSemaphore(mappings);
         Id = pages.Register(this);
     }
 
@@ -61,7 +68,7 @@ public abstract unsafe partial class PageCache
     /// Guards <see cref="Mappings"/> and the bounds of its VMAs; taken after page locks and before page-table locks (Linux's
     /// <c>i_mmap_rwsem</c>). Notifiers are called under it, so it may be slept under.
     /// </summary>
-    internal RwSemaphore MappingsLock { get; } = new(LockClass.MappingsLock);
+    internal RwSemaphore MappingsLock { get; }
 
     /// <summary>Shared mappings that may write, as <c>F_SEAL_WRITE</c> needs to know (Linux's <c>i_mmap_writable</c>).</summary>
     public int WritableMappings => Volatile.Read(ref _writableMappings);
@@ -104,6 +111,9 @@ public abstract unsafe partial class PageCache
             return false;
         }
     }
+
+    /// <summary>Whether these pages may be mapped; a file's may, also where nothing is behind them yet. 0 or a negative errno.</summary>
+    internal virtual long CheckRange(ulong first, ulong pages) => 0;
 
     /// <summary>Whether a mapping with these flags is allowed; may take permissions away. 0 or a negative errno.</summary>
     internal virtual long CheckMapping(ref VmFlags flags) => 0;

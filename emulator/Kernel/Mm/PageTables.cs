@@ -22,6 +22,12 @@ internal sealed unsafe class PageTables
     /// <summary>A mapped page that no access may reach (PROT_NONE): not present, frame kept (Linux's _PAGE_PROTNONE has the same bit).</summary>
     public const Pte ProtNone = Pte.Global;
 
+    /// <summary>
+    /// The frame is a driver's, to give and to take away: the entry holds no reference to it, and no reverse map leads to the entry
+    /// (Linux's _PAGE_SPECIAL is the same bit).
+    /// </summary>
+    public const Pte Special = Pte.Software1;
+
     /// <summary>Bytes that a level-1 leaf maps.</summary>
     public const ulong HugeSize = 1UL << 21;
 
@@ -72,6 +78,9 @@ internal sealed unsafe class PageTables
     private ulong* Entries(Pfn table) => (ulong*)_pages.Memory.Pointer(table);
 
     public static bool IsMapped(ulong entry) => (entry & (ulong)(Pte.Present | ProtNone)) != 0;
+
+    /// <summary>Whether an entry maps a frame that is not counted (pte_special).</summary>
+    public static bool IsSpecial(ulong entry) => IsMapped(entry) && (entry & (ulong)Special) != 0;
 
     public static Pfn FrameOf(ulong entry) => new((entry & (ulong)Pte.Frame) >> Pfn.Shift);
 

@@ -91,6 +91,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
             if (behind > first)
             {
                 Volatile.Write(ref _punched, new PunchedRange(first, behind, task));
+                using ChangeScope change = AnnounceChange(task, first, behind - 1, FileNotifyEvent.Punch);
                 UnmapMappingRange(task, first, behind - 1, evenCopies: false);
                 RemoveCached(task, first, behind - 1);
             }

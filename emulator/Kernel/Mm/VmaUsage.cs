@@ -139,7 +139,7 @@ public sealed unsafe partial class Mm
         if (PageTables.IsMapped(entry))
         {
             Pfn frame = PageTables.FrameOf(entry);
-            if (frame == Pages.Zero)
+            if (frame == Pages.Zero || PageTables.IsSpecial(entry))
                 return;
             int mappers = Volatile.Read(ref Pages[frame].MapCount);
             if ((Pages[frame].Flags & (PageFlags.Head | PageFlags.Tail)) != 0)

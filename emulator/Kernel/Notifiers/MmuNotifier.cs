@@ -20,6 +20,9 @@ public enum MmuNotifierOps
 
     /// <summary>Until 6.9: see <see cref="MmuNotifier.ChangePte"/>.</summary>
     ChangePte = 128,
+
+    /// <summary>Proposed in July 2023 and never merged: see <see cref="MmuNotifier.UpdateMapping"/>.</summary>
+    UpdateMapping = 256,
 }
 
 /// <summary>
@@ -88,6 +91,14 @@ public abstract class MmuNotifier
     /// Under the page-table lock: must not sleep. Called under <see cref="KernelProfile.V6_1"/> only.
     /// </summary>
     public virtual void ChangePte(Task? task, Mm mm, ulong address, Pfn frame, bool writable)
+    {
+    }
+
+    /// <summary>
+    /// A fault of this address space is about to map a page of shmem, or has mapped one of hugetlb (the RFC "Add a new notifier for mapping updates"). The entry
+    /// is not there yet, no page-table lock is held, pages that are mapped along are not told of, and nobody hears of it who looks at another address space.
+    /// </summary>
+    public virtual void UpdateMapping(Task? task, Mm mm, ulong address, Pfn frame)
     {
     }
 

@@ -118,6 +118,15 @@ internal sealed partial class NotifierSubscriptions
             notifier.ArchInvalidateSecondaryTlbs(task, mm, start, end);
     }
 
+    internal void UpdateMapping(Task? task, ulong address, Pfn frame)
+    {
+        foreach (MmuNotifier notifier in Listening(task, MmuNotifierOps.UpdateMapping))
+        {
+            using (new CallbackScope(task, "update_mapping", address, address + Pfn.Size, maySleep: true))
+                notifier.UpdateMapping(task, mm, address, frame);
+        }
+    }
+
     internal void ChangePte(Task? task, ulong address, Pfn frame, bool writable)
     {
         foreach (MmuNotifier notifier in Listening(task, MmuNotifierOps.ChangePte))

@@ -87,6 +87,7 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
         Size = size;
         if (size < old)
         {
+            using ChangeScope change = AnnounceChange(task, size >> Pfn.Shift, ulong.MaxValue >> Pfn.Shift, FileNotifyEvent.Truncate);
             UnmapMappingRange(task, size >> Pfn.Shift, ulong.MaxValue >> Pfn.Shift, evenCopies: true);
             RemoveHuge(task, size >> Pool.Shift, ulong.MaxValue >> Pool.Shift);
         }
@@ -105,6 +106,7 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
         if (behind > first)
         {
             ClearBytes(task, offset, first << Pool.Shift);
+            using ChangeScope change = AnnounceChange(task, first << IndexShift, (behind << IndexShift) - 1, FileNotifyEvent.Punch);
             UnmapMappingRange(task, first << IndexShift, (behind << IndexShift) - 1, evenCopies: true);
             ClearBytes(task, behind << Pool.Shift, end);
             RemoveHuge(task, first, behind - 1);
@@ -136,24 +138,30 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
         {
             if (task is { SignalPending: true })
                 return -Errno.EINTR;
-            Mutex faultLock = Pool.FaultLock(this, index);
-            if (task is not null)
-                faultLock.Lock(task);
-            bool present = TryGetHuge(index, out Pfn head) || TryTake(index, out head);
-            if (present)
-            {
-                if (Pages[head].Owner != Id)
-                    Add(index, head);
-                Pages.Put(head);
-            }
-            if (task is not null)
-                faultLock.Unlock();
-            if (!present)
+            if (!TryGetOrAdd(task, index, out Pfn head))
                 return -Errno.ENOSPC;
+            Pages.Put(head);
         }
         if (!keepSize)
             GrowTo(end);
         return 0;
+    }
+
+    /// <summary>The huge page at an index (of huge pages), with a reference; a hole is filled with zeroes. False: the pool has none.</summary>
+    internal bool TryGetOrAdd(Task? task, ulong index, out Pfn head)
+    {
+        Mutex faultLock = Pool.FaultLock(this, index);
+        if (task is not null)
+            faultLock.Lock(task);
+        bool present = TryGetHuge(index, out head);
+        if (!present && TryTake(index, out head))
+        {
+            Add(index, head);
+            present = true;
+        }
+        if (task is not null)
+            faultLock.Unlock();
+        return present;
     }
 
     /// <summary>Removes the huge pages [first, last] and what was reserved for them (remove_inode_hugepages).</summary>

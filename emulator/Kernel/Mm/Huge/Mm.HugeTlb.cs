@@ -115,7 +115,12 @@ public sealed unsafe partial class Mm
         vma.HugeTlbLock?.LockRead(task);
         try
         {
-            return FaultHugeTlbLocked(task, vma, address, flags);
+            FaultOutcome outcome = FaultHugeTlbLocked(task, vma, address, flags);
+            // The RFC reads the entry without its lock.
+            ulong* leaf = outcome == FaultOutcome.Done ? Tables.Find(address, out _) : null;
+            if (leaf is not null && PageTables.IsLeaf(*leaf))
+                NotifyUpdateMapping(task, address, PageTables.FrameOf(*leaf));
+            return outcome;
         }
         finally
         {

@@ -17,7 +17,7 @@ public sealed unsafe partial class Mm
             {
                 ulong* entry = Tables.Find(address, out _);
                 ulong value = entry is null ? 0 : *entry;
-                node = !PageTables.IsMapped(value) ? -Errno.ENOENT : PageTables.FrameOf(value) == Pages.Zero ? -Errno.EFAULT : 0;
+                node = !PageTables.IsMapped(value) ? -Errno.ENOENT : PageTables.FrameOf(value) == Pages.Zero || PageTables.IsSpecial(value) ? -Errno.EFAULT : 0;
             }
         }
         UnlockRead();

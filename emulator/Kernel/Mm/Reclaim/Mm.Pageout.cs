@@ -11,7 +11,7 @@ public sealed unsafe partial class Mm
     private const int PageoutCluster = 32;
 
     /// <summary>Whether pages of the mapping are reclaim's to take (can_madv_lru_vma).</summary>
-    private static bool IsEvictable(Vma vma) => (vma.Flags & (VmFlags.Locked | VmFlags.HugeTlb)) == 0;
+    private static bool IsEvictable(Vma vma) => (vma.Flags & (VmFlags.Locked | VmFlags.HugeTlb | VmFlags.PfnMap)) == 0;
 
     /// <summary>
     /// Contents may be dropped from now on, until the program writes again (madvise_free_pte_range): dirty bits go, so that a page that is

@@ -15,6 +15,9 @@ public sealed class LockClass(string name)
     internal static LockClass HostMmapLock { get; } = new("mmap_lock of an mshare host");
     internal static LockClass PageTableLock { get; } = new("page_table_lock");
     internal static LockClass MappingsLock { get; } = new("i_mmap_lock");
+
+    /// <summary>Of mappings of drivers' frames: a driver takes those back while the mappings of the file behind them are locked.</summary>
+    internal static LockClass DeviceMappingsLock { get; } = new("i_mmap_lock(device)");
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
     internal static LockClass Srcu { get; } = new("srcu_gp_mutex");
     internal static LockClass SrcuRead { get; } = new("srcu");
@@ -22,6 +25,8 @@ public sealed class LockClass(string name)
     /// <summary>Not a lock: held while notifiers are told the start or the end of a change, so that what they wait for takes part in the order
     /// (__mmu_notifier_invalidate_range_start_map).</summary>
     internal static LockClass InvalidateRangeStart { get; } = new("mmu_notifier_invalidate_range_start");
+
+    internal static LockClass InvalidateRangeStartNested { get; } = new("mmu_notifier_invalidate_range_start/1");
 
     /// <summary>Not a lock: held while an allocation may reclaim memory.</summary>
     internal static LockClass FsReclaim { get; } = new("fs_reclaim");
