@@ -161,9 +161,26 @@ public sealed unsafe partial class Mm
             return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
         if (SwapEntry.TryDecode(value, out SwapEntry swap))
             return FaultSwapEntry(task, vma, address, entry, value, swap, write);
+        if ((value & (ulong)Pte.Present) == 0)
+            return RestoreAccess(task, vma, entry, value);
         bool unshare = (flags & FaultFlags.Unshare) != 0;
         if ((write || unshare) && (value & (ulong)Pte.Writable) == 0)
             return FaultReadOnly(task, vma, address, entry, value, unshare);
+        _system.Faults.Count(FaultKind.Spurious);
+        return FaultOutcome.Done;
+    }
+
+    /// <summary>
+    /// do_numa_page: an entry without access in a VMA that allows it gets the VMA's rights back, but for writing. Only shared tables have such entries,
+    /// when somebody protects what others have mapped (rfc-v3).
+    /// </summary>
+    private FaultOutcome RestoreAccess(Task? task, Vma vma, ulong* entry, ulong value)
+    {
+        using (PageTableLock.Enter(task))
+        {
+            if (IsUnchanged(entry, value))
+                PageTables.Modify(entry, PageTables.ProtNone, BitsOf(vma.Flags));
+        }
         _system.Faults.Count(FaultKind.Spurious);
         return FaultOutcome.Done;
     }
