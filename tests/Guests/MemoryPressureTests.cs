@@ -61,6 +61,19 @@ public sealed class MemoryPressureTests
         Assert.That(log, Does.Match(@"\] Out of memory: Killed process 4 \(oom\.elf\) total-vm:\d+kB, anon-rss:\d+kB, file-rss:\d+kB, shmem-rss:\d+kB, UID:1000 pgtables:\d+kB oom_score_adj:0"));
     }
 
+    /// <summary>Reclaim and the killer serve whoever needs memory, not faults alone; what a file holds counts for nobody, so its writer has to be named.</summary>
+    [Test]
+    public void Whoever_needs_memory_for_what_is_killed([Values("0 shared", "0 tables", "500 file")] string how, [Values] bool deterministic, [Values("16M", "32M")] string memory)
+    {
+        var options = new MachineOptions { Deterministic = deterministic, Seed = 1, MemoryBytes = ulong.Parse(memory[..2], null) << 20, LockDep = true };
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("oom", how.Split(' ')), options, static machine =>
+        {
+            Assert.That(machine.Violations.All, Is.Empty);
+            AssertNothingLeft(machine);
+        });
+        outcome.AssertIs(new Outcome("greedy ends by signal 9\nsmall lives: 1\n", "", 0));
+    }
+
     [Test]
     public void A_promise_beyond_the_commit_limit_is_refused_when_told_so()
     {

@@ -459,6 +459,8 @@ public sealed unsafe partial class Mm
             return false;
         if ((vma.Flags & VmFlags.Locked) != 0 && !MayLock(task, grow))
             return false;
+        if (!_system.Overcommit.MayCommit(grow, TotalPages))
+            return false;
         Resize(task, vma, address, vma.End, vma.PageOffset - grow);
         Account(vma.Flags, grow, add: true);
         _system.Faults.Count(FaultKind.StackGrowth);

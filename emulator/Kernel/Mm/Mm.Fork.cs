@@ -58,6 +58,8 @@ public sealed unsafe partial class Mm
 
     private bool ForkVma(Task? task, Vma vma, Mm child)
     {
+        if ((vma.Flags & VmFlags.Account) != 0 && !_system.Overcommit.MayCommit(vma.Pages, TotalPages))
+            return false;
         // Locks are not inherited.
         var copy = new Vma(child, vma.Start, vma.End, vma.Flags & ~VmFlags.LockedMask)
         {

@@ -112,7 +112,7 @@ public sealed partial class Mm
                     return -Errno.EINVAL;
             }
         }
-        if ((flags & MAP_NORESERVE) != 0 && _system.Sysctls.OvercommitMemory != Overcommit.Never)
+        if ((flags & MAP_NORESERVE) != 0 && (_system.Sysctls.OvercommitMemory != Overcommit.Never || pool is not null))
             vmFlags |= VmFlags.NoReserve;
 
         // Sealing against writing and a new writable mapping exclude each other.
@@ -160,10 +160,10 @@ public sealed partial class Mm
             return -Errno.ENOMEM;
         if ((flags & VmFlags.HugeTlb) != 0)
             return MapHugeTlb(task, address, length, flags & ~VmFlags.LockedMask, backing);
-        // accountable_mapping; memory shared with children is checked, but counted when it is used.
+        // accountable_mapping; what goes for the new mapping had its own part.
         bool accountable = (flags & (VmFlags.NoReserve | VmFlags.Shared | VmFlags.Write)) == VmFlags.Write;
-        bool promised = IsSharedAnonymous(flags, backing) && (flags & VmFlags.NoReserve) == 0;
-        if ((accountable || promised) && !_system.Overcommit.MayCommit(length >> 12, TotalPages))
+        ulong pages = length >> 12;
+        if (accountable && !_system.Overcommit.MayCommit(pages - MappedPages(address, end, VmFlags.Account), TotalPages))
             return -Errno.ENOMEM;
         if (accountable)
             flags |= VmFlags.Account;
@@ -175,7 +175,11 @@ public sealed partial class Mm
         }
         if (IsSharedAnonymous(flags, backing))
         {
-            var shared = new ShmemPageCache(Pages);
+            // shmem_zero_setup
+            ulong promised = (flags & VmFlags.NoReserve) == 0 ? pages : 0;
+            if (!_system.Overcommit.TryCommit(promised, TotalPages))
+                return -Errno.ENOMEM;
+            var shared = new ShmemPageCache(Pages, promised: promised);
             shared.Truncate(task, length);
             AddVma(task, address, end, flags, backing with { Cache = shared, Name = "/dev/zero (deleted)" });
             shared.Free();
@@ -291,12 +295,15 @@ public sealed partial class Mm
             || Vmas.TryFindLowestGap(length, Layout.UnmappedBase, Layout.TaskSize, out address);
     }
 
-    /// <summary>Pages of [start, end) that VMAs cover.</summary>
-    private ulong MappedPages(ulong start, ulong end)
+    /// <summary>Pages of [start, end) that VMAs cover, or those that have all of the flags.</summary>
+    private ulong MappedPages(ulong start, ulong end, VmFlags flags = VmFlags.None)
     {
         ulong pages = 0;
         for (Vma? vma = Vmas.FindIntersection(start, end); vma is not null && vma.Start < end; vma = Vmas.Next(vma))
-            pages += (Math.Min(vma.End, end) - Math.Max(vma.Start, start)) >> 12;
+        {
+            if ((vma.Flags & flags) == flags)
+                pages += (Math.Min(vma.End, end) - Math.Max(vma.Start, start)) >> 12;
+        }
         return pages;
     }
 

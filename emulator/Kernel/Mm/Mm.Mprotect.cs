@@ -59,6 +59,9 @@ public sealed unsafe partial class Mm
             // VM_MAYxxx are four bits above VM_xxx.
             if (((ulong)flags & ~((ulong)flags >> 4) & (ulong)VmFlags.Access) != 0)
                 return -Errno.EACCES;
+            // Nothing is promised any more where nothing was written and nothing can be (since 6.5).
+            if ((flags & VmFlags.Write) == 0 && vma is { IsAnonymous: true, HasAnon: false } && _system.Profile != KernelProfile.V6_1)
+                flags &= ~VmFlags.Account;
             ulong to = Math.Min(end, vma.End);
             VmFlags old = vma.Flags;
             long error = ChangeFlags(task, ref vma, start, to, flags);

@@ -156,9 +156,7 @@ public sealed unsafe partial class Mm
             return -Errno.EAGAIN;
         if (!MayExpand(task, vma.Flags, pages))
             return -Errno.ENOMEM;
-        return pages > Pages.Memory.FrameCount && (vma.Flags & (VmFlags.Write | VmFlags.Shared | VmFlags.NoReserve)) == VmFlags.Write
-            ? -Errno.ENOMEM
-            : 0;
+        return (vma.Flags & VmFlags.Account) != 0 && !_system.Overcommit.MayCommit(pages, TotalPages) ? -Errno.ENOMEM : 0;
     }
 
     /// <summary>move_vma: a second mapping of the same kind, the entries moved over, and the first one unmapped.</summary>
@@ -172,6 +170,9 @@ public sealed unsafe partial class Mm
         VmFlags vmFlags = vma.Flags;
         bool hugeTlb = (vmFlags & VmFlags.HugeTlb) != 0;
         if (hugeTlb && Isolate(task, ref vma, address, address + oldLength) < 0)
+            return -Errno.ENOMEM;
+        // The old mapping is still counted then, or for good.
+        if ((flags & MREMAP_DONTUNMAP) != 0 && (vmFlags & VmFlags.Account) != 0 && !_system.Overcommit.MayCommit(newLength >> 12, TotalPages))
             return -Errno.ENOMEM;
         Vma target = AddVma(task, newAddress, newAddress + newLength, vmFlags, backing, source: vma);
         if (hugeTlb)

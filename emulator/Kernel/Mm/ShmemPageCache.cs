@@ -29,7 +29,8 @@ public sealed class ShmemQuota(long maxPages)
 /// <param name="pages">The machine's frames.</param>
 /// <param name="seals">A file that may not be sealed has the seal of seals.</param>
 /// <param name="quota">The mount's limit; null for files of no mount.</param>
-public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal, ShmemQuota? quota = null) : PageCache(pages), ISealable
+/// <param name="promised">Pages that whoever made the file has committed for all of it (shmem_acct_size); 0: each page is, when it is made.</param>
+public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal, ShmemQuota? quota = null, ulong promised = 0) : PageCache(pages), ISealable
 {
     private readonly WaitQueue _punchWaiters = new();
     private readonly Mutex _punchLock = new(LockClass.ShmemPunch);
@@ -48,9 +49,29 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
 
     internal override long CheckMapping(ref VmFlags flags) => _sealing.CheckMapping(ref flags);
 
-    private protected override bool TryCharge() => quota?.TryCharge() ?? true;
+    private protected override bool TryCharge()
+    {
+        if (promised == 0 && Pages.Overcommit?.TryCommit(1) == false)
+            return false;
+        if (quota?.TryCharge() ?? true)
+            return true;
+        if (promised == 0)
+            Pages.Overcommit?.Add(-1);
+        return false;
+    }
 
-    private protected override void Uncharge() => quota?.Uncharge();
+    private protected override void Uncharge()
+    {
+        quota?.Uncharge();
+        if (promised == 0)
+            Pages.Overcommit?.Add(-1);
+    }
+
+    protected override void Release()
+    {
+        base.Release();
+        Pages.Overcommit?.Add(-(long)promised);
+    }
 
     public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
     {

@@ -1,3 +1,4 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Memory;
@@ -7,10 +8,10 @@ public sealed class SysvSegment : IMappingObserver
 {
     private readonly SysvSharedMemory _owner;
 
-    internal SysvSegment(SysvSharedMemory owner, PageAllocator pages, int id, int key, ulong size, int mode, Task creator)
+    internal SysvSegment(SysvSharedMemory owner, PageAllocator pages, int id, int key, ulong size, int mode, ulong promised, Task creator)
     {
         _owner = owner;
-        Cache = new ShmemPageCache(pages);
+        Cache = new ShmemPageCache(pages, promised: promised);
         Cache.Truncate(creator, Layout.PageAlign(size));
         (Id, Key, Size, Mode) = (id, key, size, mode);
         CreatorPid = creator.Process.Pid;
@@ -110,7 +111,7 @@ public sealed class SysvSharedMemory
     /// <summary>shmget: an identifier or a negative errno.</summary>
     internal long Get(Task task, PageAllocator pages, int key, ulong size, int flags)
     {
-        const int create = 0x200, exclusive = 0x400, hugeTlb = 0x800;
+        const int create = 0x200, exclusive = 0x400, hugeTlb = 0x800, noReserve = 0x1000;
         lock (Lock)
         {
             if (key != 0 && FindKey(key) is { } existing)
@@ -123,11 +124,16 @@ public sealed class SysvSharedMemory
                 return -Errno.ENOENT;
             if (size is 0 or > MaxSize || (flags & hugeTlb) != 0)
                 return -Errno.EINVAL;
-            if (_segments.Count >= MaxSegments || size >> 12 > pages.Memory.FrameCount)
+            if (_segments.Count >= MaxSegments)
                 return -Errno.ENOSPC;
+            MemorySystem system = task.Machine.MemorySystem;
+            bool promises = (flags & noReserve) == 0 || system.Sysctls.OvercommitMemory == Overcommit.Never;
+            ulong promised = promises ? Layout.PageAlign(size) >> Pfn.Shift : 0;
+            if (!system.Overcommit.TryCommit(promised, task.Mm.TotalPages))
+                return -Errno.ENOMEM;
             while (_segments.ContainsKey(_nextId))
                 _nextId = (_nextId + 1) & int.MaxValue;
-            var segment = new SysvSegment(this, pages, _nextId, key, size, flags & 0x1FF, task);
+            var segment = new SysvSegment(this, pages, _nextId, key, size, flags & 0x1FF, promised, task);
             _nextId = (_nextId + 1) & int.MaxValue;
             _segments.Add(segment.Id, segment);
             return segment.Id;

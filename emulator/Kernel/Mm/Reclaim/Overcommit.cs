@@ -2,7 +2,7 @@ namespace Emulator.Kernel.Memory;
 
 /// <summary>
 /// Promises of memory (mm/util.c:__vm_enough_memory): private writable mappings and shared memory of no file are counted when they are
-/// made, whether touched or not.
+/// made, whether touched or not; pages of tmpfs and memfd when there is one.
 /// </summary>
 internal sealed class Overcommit(PageAllocator pages, SwapArea swap, VmSysctls sysctls)
 {
@@ -21,7 +21,7 @@ internal sealed class Overcommit(PageAllocator pages, SwapArea swap, VmSysctls s
         {
             long ram = sysctls.OvercommitKbytes != 0
                 ? sysctls.OvercommitKbytes >> 2
-                : (long)((UInt128)pages.Memory.FrameCount * (ulong)sysctls.OvercommitRatio / 100);
+                : (long)((UInt128)(pages.Memory.FrameCount - HugeTlbFrames) * (ulong)sysctls.OvercommitRatio / 100);
             return ram + (long)swap.TotalSlots;
         }
     }
@@ -42,6 +42,17 @@ internal sealed class Overcommit(PageAllocator pages, SwapArea swap, VmSysctls s
             default:
                 return wanted <= pages.Memory.FrameCount + swap.TotalSlots;
         }
+    }
+
+    private ulong HugeTlbFrames => pages.HugeTlb is { } pool ? (ulong)pool.Total << PageAllocator.HugeOrder : 0;
+
+    /// <summary>As <see cref="MayCommit"/>, and counts them (security_vm_enough_memory_mm).</summary>
+    public bool TryCommit(ulong wanted, ulong mapped = 0)
+    {
+        if (!MayCommit(wanted, mapped))
+            return false;
+        Add((long)wanted);
+        return true;
     }
 
     public void Add(long delta) => Interlocked.Add(ref _committed, delta);
