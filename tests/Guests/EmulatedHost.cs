@@ -16,10 +16,12 @@ public static class EmulatedHost
 
     /// <summary>Runs in a machine of this process; the guest's three descriptors are pipes.</summary>
     /// <param name="inspect">Called when the program has ended, before the machine goes.</param>
-    public static Outcome Run(GuestRun run, MachineOptions options, Action<Machine>? inspect = null)
+    /// <param name="prepare">Called before it starts.</param>
+    public static Outcome Run(GuestRun run, MachineOptions options, Action<Machine>? inspect = null, Action<Machine>? prepare = null)
     {
         using GuestPipes pipes = new(run.Input);
         using Machine machine = new(Complete(run, options, pipes));
+        prepare?.Invoke(machine);
         byte[][] arguments = [.. run.Arguments.Prepend(run.Program).Select(Encoding.UTF8.GetBytes)];
         byte[][] environment = [.. run.Environment.Select(Encoding.UTF8.GetBytes)];
         Task<ExitStatus> ended = Task.Factory.StartNew(() => machine.Run(run.Program, arguments, environment), CancellationToken.None,

@@ -16,7 +16,7 @@ public static class GuestPrograms
     public static IReadOnlyList<GuestRun> Concurrent { get; } =
     [
         Guest("threads", "2"), Guest("threads", "6"), Guest("futex"), Guest("atomics", "4", "2000"), Guest("litmus", "20000"),
-        Guest("signals"), Guest("fork", "60"), Guest("pipes"), Guest("exec"), Guest("selfmod", "100"), Guest("tlb", "4", "200"),
+        Guest("signals"), Guest("fork", "60"), Guest("pipes"), Guest("exec"), Guest("selfmod", "100"), Guest("tlb", "4", "200"), Guest("tables"),
         Guest("polling"), Guest("sockets"), Guest("process"), Guest("sysv"), Guest("time"),
     ];
 

@@ -34,6 +34,18 @@ public sealed class MemoryPressureTests
         Assert.That(outcome.Output, Does.Not.Contain("FAIL"));
     }
 
+    /// <summary>Processors walk tables at any time, also those with nothing to run: if they are not told that tables go, they read freed ones.</summary>
+    [Test]
+    public void Tables_that_go_without_a_word_to_idle_processors_are_found([Values] bool told, [Range(1, 3)] int seed)
+    {
+        var options = new MachineOptions { Vcpus = 2, Deterministic = true, Seed = (ulong)seed, Disturbance = new DisturbanceRates(Migrate: 0, Reclaim: 0, Split: 0, Fill: 50_000) };
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("tables"), options, prepare: machine => machine.MemorySystem.Shootdown.ForgetsFreedTables = !told);
+        if (told)
+            outcome.AssertIs(new Outcome("ok tables come and go\nall passed\n", "", 0));
+        else
+            Assert.That(outcome.Errors, Does.Contain(CoherenceChecker.FreedTable));
+    }
+
     [TestCase(1, false)]
     [TestCase(4, false)]
     [TestCase(2, true)]

@@ -315,10 +315,7 @@ public static unsafe class Mmu
         if (data == 0)
             return;
         if (t->Witness != 0)
-        {
-            PageWalker.ShowWalk(t, address, PageTable.RootLevel, t->Cr3, null);
             data |= ShowFill(t, address, data);
-        }
         Tlb.FillLevel2(c, address, data);
         Tlb.FillLevel1(c, address, data);
     }

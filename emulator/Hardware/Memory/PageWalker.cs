@@ -54,14 +54,18 @@ internal static unsafe class PageWalker
         }
     }
 
-    /// <summary>The data of the TLB entry that a walk would give for a user's read, if it had to set no flag and met no fault; else 0.</summary>
+    /// <summary>
+    /// The data of the TLB entry that a walk would give for a user's read, if it had to set no flag and met no fault; else 0. As any walk it
+    /// begins where the paging-structure cache knows a table, true or not.
+    /// </summary>
     public static ulong Peek(TlbState* t, ulong address)
     {
         const ulong used = (ulong)(Pte.Present | Pte.Accessed);
         ulong needed = TlbEntry.Needed(Access.Read, user: true, t->WriteProtect);
-        ulong table = TlbEntry.Base(t->Cr3 | TlbEntry.Rights), rights = TlbEntry.Rights;
-        for (int level = PageTable.RootLevel; ; level--)
+        for (int level = Start(t, address, out ulong table, out ulong rights, out uint? stamp); ; level--, stamp = null)
         {
+            if (t->Witness != 0)
+                ShowWalk(t, address, level, table, stamp);
             ulong entry = Volatile.Read(ref *((ulong*)(t->Memory + table) + PageTable.Index(address, level)));
             bool leaf = IsLeaf(entry, level);
             if ((entry & used) != used || (entry & ReservedBits(t, level, leaf)) != 0 || OutsideMemory(t, entry, leaf ? level : 0))

@@ -40,6 +40,9 @@ public sealed unsafe partial class TlbShootdown
         NoteDone(noted);
     }
 
+    /// <summary>A fault on purpose: lazy vCPUs are left alone even if tables go. For those who want to see it found.</summary>
+    internal bool ForgetsFreedTables { get; set; }
+
     /// <summary>As <see cref="FlushMmRange"/>, without telling secondary TLBs.</summary>
     /// <returns>The range that was flushed.</returns>
     internal (ulong Start, ulong End) FlushCpus(Vcpu? self, Mm mm, ulong start, ulong end, int strideShift, bool freedTables)
@@ -62,7 +65,7 @@ public sealed unsafe partial class TlbShootdown
         if (HasOthers(mask, self))
         {
             bool trim = Profile != KernelProfile.V6_1 && context.ShouldTrim(NowNs());
-            if (!freedTables)
+            if (!freedTables || ForgetsFreedTables)
                 DropUninvolved(ref mask, mm, trim, counts);
             Call(self, mask, request, counts);
         }
@@ -123,7 +126,7 @@ public sealed unsafe partial class TlbShootdown
         request.About = about?.Host.Context;
         if (HasOthers(cpus, self))
         {
-            if (!freedTables)
+            if (!freedTables || ForgetsFreedTables)
                 DropUninvolved(ref cpus, null, trim: false, counts);
             Call(self, cpus, request, counts);
         }
