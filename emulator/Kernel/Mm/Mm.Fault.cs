@@ -86,16 +86,11 @@ public sealed unsafe partial class Mm
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
             : !Allows(vma, flags) ? FaultOutcome.Forbidden
             : FaultIn(task, vma, address & ~0xFFFUL, flags);
-<<<<<<< HEAD
+        PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address) : default;
         SharedTables? shares = vma?.Shares;
         UnlockRead();
         shares?.AwaitLinks(task);
-        return outcome;
-=======
-        PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address) : default;
-        UnlockRead();
         return outcome == FaultOutcome.Retry ? pending.Prepare(task) : outcome;
->>>>>>> 1d7060a (Share pages of memfds with devices: dma-buf, and /dev/udmabuf in five designs)
     }
 
     /// <summary>The VMA of an address, a stack grown down to it if need be; the mmap lock is held for writing.</summary>
