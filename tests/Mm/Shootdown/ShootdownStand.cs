@@ -30,6 +30,8 @@ internal sealed unsafe class ShootdownStand : IDisposable
 
     public string Rules => string.Join(", ", Findings.Select(f => f.Rule));
 
+    public Kernel.Memory.MemorySystem System => _stand.System;
+
     public TlbShootdown Tlb => _stand.System.Shootdown;
 
     public Vcpu Self => _stand.Vcpu;
