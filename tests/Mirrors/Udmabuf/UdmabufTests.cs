@@ -1,0 +1,109 @@
+using Emulator.Kernel;
+using Emulator.Kernel.Checker;
+using Emulator.Kernel.Mirrors;
+using Emulator.Tests.Guests;
+
+namespace Emulator.Tests.Mirrors.Udmabuf;
+
+/// <summary>The guests of /dev/udmabuf, in each design of the driver, on many machines; each machine is looked over when they have ended.</summary>
+public sealed class UdmabufTests
+{
+    private const string ByDesign = "incoherent by design: pages 0 to 3 of a buffer of 16 left the file; mappings and devices keep the old ones";
+
+    /// <summary>Frames that any program leaves: those of the files that are there from the start.</summary>
+    private static readonly Lazy<long> AtRest = new(() =>
+    {
+        long left = 0;
+        EmulatedHost.Run(GuestPrograms.Guest("hello"), new(), machine => left = machine.Pages.UsedFrames - machine.MemorySystem.ReservedFrames);
+        return left;
+    });
+
+    private static IEnumerable<(string Name, MachineOptions Options)> Machines()
+    {
+        foreach (int vcpus in (int[])[1, 2, 4])
+            yield return ($"{vcpus}_vcpus", GuestPrograms.Parallel(vcpus));
+        for (ulong seed = 1; seed <= 3; seed++)
+            yield return ($"seed_{seed}", GuestPrograms.Deterministic(4, seed));
+    }
+
+    public static IEnumerable<TestCaseData> Designs() =>
+        from mode in UdmabufModes.All
+        from machine in Machines()
+        select new TestCaseData(mode, machine.Options).SetArgDisplayNames(mode.Name, machine.Name);
+
+    [TestCaseSource(nameof(Designs))]
+    public void The_kernels_selftest_passes_unless_pages_are_pinned_and_then_the_report_says_why(UdmabufMode mode, MachineOptions options)
+    {
+        IReadOnlyList<Incoherence> found = [];
+        Outcome outcome = Run(mode, options with { HugePages = 32 }, machine => found = machine.DmaBufs.Incoherences, "udmabuf/selftest", "24");
+        if (mode == UdmabufModes.Pinned)
+        {
+            Assert.That(outcome.Status, Is.EqualTo(1), outcome.ToString());
+            Assert.That(outcome.Output, Does.Contain("page 0 of the buffer has 'b', its memfd 'c'").And.Contain("FAIL test-5").And.Contain("FAIL test-6"));
+            Assert.That(found.Select(static f => f.ToString()), Has.Some.EqualTo(ByDesign));
+        }
+        else
+        {
+            Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+            Assert.That(outcome.Output, Does.EndWith("all passed\n"));
+            Assert.That(found, Is.Empty);
+        }
+    }
+
+    public static IEnumerable<TestCaseData> Checks() =>
+        from mode in (UdmabufMode[])[UdmabufModes.Pinned, UdmabufModes.FileNotifier, UdmabufModes.AllocatorExport]
+        from profile in Enum.GetValues<KernelProfile>()
+        from machine in Machines()
+        select new TestCaseData(mode, machine.Options with { Profile = profile }).SetArgDisplayNames(mode.Name, profile.ToString(), machine.Name);
+
+    [TestCaseSource(nameof(Checks))]
+    public void What_the_device_refuses_and_what_its_buffers_do_is_as_in_the_kernel(UdmabufMode mode, MachineOptions options)
+    {
+        Outcome outcome = Run(mode, options, null, "udmabuf/checks", options.Profile == KernelProfile.V6_1 ? "61" : "612");
+        Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+        Assert.That(outcome.Output, Does.EndWith("all passed\n"));
+    }
+
+    [Test]
+    public void Ten_thousand_buffers_come_and_go_without_growth()
+    {
+        IReadOnlyList<long> counts = [];
+        Outcome outcome = Run(UdmabufModes.FileNotifier, GuestPrograms.Parallel(2), machine => counts = [machine.DmaBufs[DmaBufCounter.Exports], machine.DmaBufs[DmaBufCounter.Releases]],
+            "udmabuf/checks", "612", "10000");
+        Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+        Assert.That(counts[0], Is.GreaterThan(10000).And.EqualTo(counts[1]));
+    }
+
+    [TestCase("pinned", true)]
+    [TestCase("hmm,list_limit=8", true)]
+    [TestCase("file-notifier,list_limit=8,size_limit_mb=1", true)]
+    [TestCase("", false)]
+    [TestCase("Pinned", false)]
+    [TestCase("pinned,", false)]
+    [TestCase("pinned,list_limit", false)]
+    [TestCase("pinned,list_limit=-1", false)]
+    [TestCase("pinned,list_limit=99999999999", false)]
+    [TestCase("pinned,size_limit_mb=100000", false)]
+    [TestCase("pinned,other=1", false)]
+    public void Options_are_a_design_and_limits(string text, bool good) => Assert.That(UdmabufOptions.TryParse(text, out _, out _), Is.EqualTo(good));
+
+    /// <summary>Runs a guest, and has nothing broken and nothing left when it has ended.</summary>
+    internal static Outcome Run(UdmabufMode mode, MachineOptions options, Action<Machine>? inspect, string guest, params string[] arguments)
+    {
+        IReadOnlyList<string> wrong = [];
+        long left = 0;
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest(guest, arguments), options with { Udmabuf = options.Udmabuf with { Mode = mode } }, machine =>
+        {
+            wrong = new MmChecker(machine.MemorySystem).Check();
+            left = machine.Pages.UsedFrames - machine.MemorySystem.ReservedFrames;
+            inspect?.Invoke(machine);
+        });
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Errors, Is.Empty, outcome.ToString());
+            Assert.That(wrong, Is.Empty);
+            Assert.That(left, Is.EqualTo(AtRest.Value), "frames are left");
+        }
+        return outcome;
+    }
+}
