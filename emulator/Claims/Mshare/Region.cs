@@ -54,8 +54,19 @@ internal sealed class Region(string name)
         Ioctl(actor, MshareIoctl.CreateMapping, new MshareCreate(address, size, 0, (uint)prot, MAP_ANONYMOUS | MAP_SHARED | MAP_FIXED, fd, 0));
 
     /// <summary>mmap of the file.</summary>
-    public long Map(Actor actor, ulong address, ulong size, int prot = PROT_READ | PROT_WRITE, int flags = MAP_SHARED) =>
-        actor.Syscall(SystemCall.Mmap, address, size, (ulong)prot, (ulong)flags, (ulong)Open(actor), 0);
+    public long Map(Actor actor, ulong address, ulong size, int prot = PROT_READ | PROT_WRITE, int flags = MAP_SHARED, ulong offset = 0) =>
+        actor.Syscall(SystemCall.Mmap, address, size, (ulong)prot, (ulong)flags, (ulong)Open(actor), offset);
+
+    /// <summary>Unmaps a page for all who share: by an ioctl of ours, or, where there is none, as one would do it in the kernel.</summary>
+    public void Remove(Actor actor, int page)
+    {
+        long error = actor.Ask(static task => task.Machine.Options.MshareVariant) == MshareVariant.Corrected
+            ? Ioctl(actor, MshareIoctl.Unmap, new MshareUnmap(Page(page), 4096))
+            : Remove(actor, Host(actor), page);
+        Claim.Require(error == 0, $"{actor.Name} cannot unmap a page for all: {Errors.Name(error)}");
+    }
+
+    private static long Remove(Actor actor, Mm host, int page) => actor.Ask(task => host.Munmap(task, Page(page), 4096));
 
     public void Close(Actor actor)
     {
