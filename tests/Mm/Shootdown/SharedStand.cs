@@ -133,21 +133,22 @@ internal sealed unsafe class SharedStand : IDisposable
             region.Tables.Host.Put(null);
         _stand.Dispose();
     }
+}
 
-    private sealed class RegionFile(SharedTables tables) : OpenFile(FileAbi.O_RDWR), ISharedRegion
+/// <summary>A file whose mappings show a host from <see cref="SharedStand.Base"/> on.</summary>
+internal sealed class RegionFile(SharedTables tables) : OpenFile(FileAbi.O_RDWR), ISharedRegion
+{
+    public SharedTables Tables => tables;
+
+    public long CheckContainer(ulong address, ulong length, ulong offset, int mapFlags, out ulong hostAddress)
     {
-        public SharedTables Tables => tables;
+        hostAddress = SharedStand.Base;
+        return 0;
+    }
 
-        public long CheckContainer(ulong address, ulong length, ulong offset, int mapFlags, out ulong hostAddress)
-        {
-            hostAddress = Base;
-            return 0;
-        }
-
-        public bool TryChoosePlace(ulong hint, ulong offset, out ulong address, out ulong alignment)
-        {
-            (address, alignment) = (0, 0);
-            return false;
-        }
+    public bool TryChoosePlace(ulong hint, ulong offset, out ulong address, out ulong alignment)
+    {
+        (address, alignment) = (0, 0);
+        return false;
     }
 }

@@ -35,6 +35,8 @@ internal sealed class AfterFreePolicy : SharedFlushPolicy
 
     private static void FlushLate(Task? task, Mm host, ulong start, ulong end)
     {
+        // What is free by now may be used before the interrupts are on their way.
+        task?.PreemptionPoint();
         var flush = new SharedFlush(host.Shootdown, task?.Vcpu, host, start, end, Hardware.Memory.Pfn.Shift, FreedTables: true);
         host.Shootdown.FlushEverythingFor(flush);
     }
