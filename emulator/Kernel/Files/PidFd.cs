@@ -7,6 +7,8 @@ namespace Emulator.Kernel.Files;
 /// <summary>pidfd_open(2): names a process for as long as it is open, whatever becomes of the number. Readable once the process has ended (fs/pidfs.c).</summary>
 internal sealed class PidFd(Process process, int flags) : EventFile(flags)
 {
+    public static PidFd Create(Task maker, Process process, int flags) => new(process, flags) { Path = Syscalls.EventSyscalls.Anonymous(maker, "[pidfd]") };
+
     public Process Process => process;
 
     public override long Read(Task task, Span<byte> buffer, ref long position) => -Errno.EINVAL;

@@ -25,14 +25,18 @@ internal static unsafe class CloneSyscalls
         new(308, "setns", "fd,hex", static (Task _, in SyscallArgs _) => -Errno.EPERM),
     ];
 
-    private static long Clone(Task t, in SyscallArgs a) => t.Clone(new CloneArguments((uint)a.A0 & ~SignalMask)
-    {
-        ExitSignal = (int)(a.A0 & SignalMask),
-        Stack = a.A1,
-        ParentTid = a.A2,
-        ChildTid = a.A3,
-        Tls = a.A4,
-    });
+    /// <summary>The third argument is where the child's number goes, or its descriptor; not both.</summary>
+    private static long Clone(Task t, in SyscallArgs a) => (a.A0 & (CloneArguments.PIDFD | CloneArguments.PARENT_SETTID)) == (CloneArguments.PIDFD | CloneArguments.PARENT_SETTID)
+        ? -Errno.EINVAL
+        : t.Clone(new CloneArguments((uint)a.A0 & ~SignalMask)
+        {
+            ExitSignal = (int)(a.A0 & SignalMask),
+            Stack = a.A1,
+            ParentTid = a.A2,
+            PidFd = a.A2,
+            ChildTid = a.A3,
+            Tls = a.A4,
+        });
 
     private static long Fork(Task t, in SyscallArgs a) => t.Clone(new CloneArguments(0) { ExitSignal = Signal.SIGCHLD });
 
@@ -65,6 +69,8 @@ internal static unsafe class CloneSyscalls
             return -Errno.EINVAL;
         if ((stack == 0) != (stackSize == 0))
             return -Errno.EINVAL;
+        if ((flags & (CloneArguments.PIDFD | CloneArguments.PARENT_SETTID)) == (CloneArguments.PIDFD | CloneArguments.PARENT_SETTID) && words[1] == parentTid)
+            return -Errno.EINVAL;
         if (setTid != 0 || setTidSize != 0)
             return setTid == 0 || setTidSize == 0 ? -Errno.EINVAL : -Errno.EPERM;
         return t.Clone(new CloneArguments(flags)
@@ -72,6 +78,7 @@ internal static unsafe class CloneSyscalls
             ExitSignal = (int)exitSignal,
             Stack = stack + stackSize,
             ParentTid = parentTid,
+            PidFd = words[1],
             ChildTid = childTid,
             Tls = tls,
         });

@@ -9,7 +9,7 @@ namespace Emulator.Kernel.Syscalls;
 internal static class FutexSyscalls
 {
     private const int WAIT = 0, WAKE = 1, FD = 2, REQUEUE = 3, CMP_REQUEUE = 4, WAKE_OP = 5, LOCK_PI = 6, UNLOCK_PI = 7, TRYLOCK_PI = 8, WAIT_BITSET = 9,
-        WAKE_BITSET = 10, LOCK_PI2 = 13, PRIVATE = 128, CLOCK_REALTIME = 256;
+        WAKE_BITSET = 10, WAIT_REQUEUE_PI = 11, CMP_REQUEUE_PI = 12, LOCK_PI2 = 13, PRIVATE = 128, CLOCK_REALTIME = 256;
 
     private const int FUTEX_WAITV_MAX = 128;
 
@@ -25,10 +25,10 @@ internal static class FutexSyscalls
         int command = op & ~(PRIVATE | CLOCK_REALTIME);
         bool shared = (op & PRIVATE) == 0;
         FutexTable futexes = t.Machine.Futexes;
-        if ((op & CLOCK_REALTIME) != 0 && command is not (WAIT or WAIT_BITSET or LOCK_PI2))
+        if ((op & CLOCK_REALTIME) != 0 && command is not (WAIT or WAIT_BITSET or WAIT_REQUEUE_PI or LOCK_PI2))
             return -Errno.ENOSYS;
         long deadline = Clock.Never;
-        if (command is WAIT or WAIT_BITSET or LOCK_PI or LOCK_PI2 && a.A3 != 0)
+        if (command is WAIT or WAIT_BITSET or WAIT_REQUEUE_PI or LOCK_PI or LOCK_PI2 && a.A3 != 0)
         {
             long error = ReadDeadline(t, a.A3, relative: command == WAIT, realtime: command == LOCK_PI || (op & CLOCK_REALTIME) != 0, out deadline);
             if (error != 0)
@@ -58,6 +58,10 @@ internal static class FutexSyscalls
                 return futexes.LockPi(t, a.A0, shared, Clock.Never, tryOnly: true);
             case UNLOCK_PI:
                 return futexes.UnlockPi(t, a.A0, shared);
+            case WAIT_REQUEUE_PI:
+                return futexes.WaitRequeuePi(t, a.A0, value, a.A4, shared, deadline);
+            case CMP_REQUEUE_PI:
+                return futexes.RequeuePi(t, a.A0, a.A4, (int)value, value2, (uint)a.A5, shared);
             default:
                 return -Errno.ENOSYS;
         }

@@ -30,6 +30,7 @@ internal static class MemorySyscalls
         new(329, "pkey_mprotect", "ptr,size,prot,int", PkeyMprotect),
         new(330, "pkey_alloc", "hex,hex", static (Task t, in SyscallArgs a) => a.A0 != 0 || a.A1 > 3 ? -Errno.EINVAL : -Errno.ENOSPC),
         new(331, "pkey_free", "int", static (Task t, in SyscallArgs a) => -Errno.EINVAL),
+        new(440, "process_madvise", "fd,iovec,size,int,hex", ProcessMadvise),
     ];
 
     private const int MaxVectors = 1024;
@@ -111,6 +112,35 @@ internal static class MemorySyscalls
             ArrayPool<byte>.Shared.Return(buffer);
             mm.Put(task);
         }
+    }
+
+    /// <summary>mm/madvise.c:process_madvise: bytes advised, or the error if there are none. Another process's memory wants a right that nobody has.</summary>
+    private static long ProcessMadvise(Task task, in SyscallArgs a)
+    {
+        int advice = (int)a.A3;
+        if ((uint)a.A4 != 0)
+            return -Errno.EINVAL;
+        long error = ReadVectors(task, a.A1, a.A2, out (ulong Base, ulong Length)[] ranges);
+        if (error < 0)
+            return error;
+        using FileReference reference = task.Files.Get((int)a.A0);
+        if (reference.File is not PidFd { Process: { } process })
+            return -Errno.EBADF;
+        if (task.Machine.Processes.FindTask(process.Pid) is not { } leader || leader.Process != process || process.IsZombie)
+            return -Errno.ESRCH;
+        if (advice is not (MADV_COLD or MADV_PAGEOUT or MADV_WILLNEED or MADV_COLLAPSE))
+            return -Errno.EINVAL;
+        if (leader.Mm != task.Mm)
+            return -Errno.EPERM;
+        long done = 0;
+        foreach ((ulong start, ulong length) in ranges)
+        {
+            error = task.Mm.Madvise(task, start, length, advice);
+            if (error < 0)
+                return done > 0 ? done : error;
+            done += (long)length;
+        }
+        return done;
     }
 
     private static long CopyVectors(Task task, Memory.Mm mm, (ulong Base, ulong Length)[] local, (ulong Base, ulong Length)[] remote, byte[] buffer, bool write)

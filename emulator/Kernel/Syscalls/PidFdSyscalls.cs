@@ -21,8 +21,7 @@ internal static class PidFdSyscalls
             return -Errno.EINVAL;
         if (t.Machine.Processes.FindProcess(pid) is not { } process)
             return t.Machine.Processes.FindTask(pid) is null ? -Errno.ESRCH : -Errno.ENOENT;
-        var file = new PidFd(process, O_RDWR | flags) { Path = EventSyscalls.Anonymous(t, "[pidfd]") };
-        return DescriptorSyscalls.Install(t, file, O_CLOEXEC);
+        return DescriptorSyscalls.Install(t, PidFd.Create(t, process, O_RDWR | flags), O_CLOEXEC);
     }
 
     private static long SendSignal(Task t, in SyscallArgs a)

@@ -14,6 +14,9 @@ internal readonly record struct CloneArguments(ulong Flags)
 
     public int ExitSignal { get; init; }
 
+    /// <summary>Where the parent finds the descriptor that <see cref="PIDFD"/> asks for.</summary>
+    public ulong PidFd { get; init; }
+
     public ulong Stack { get; init; }
 
     public ulong Tls { get; init; }
@@ -35,7 +38,8 @@ internal readonly record struct CloneArguments(ulong Flags)
             return -Errno.EINVAL;
         if (Has(CLEAR_SIGHAND) && Has(SIGHAND))
             return -Errno.EINVAL;
-        if (Has(PIDFD))
+        // A pidfd names a process here, never a thread.
+        if (Has(PIDFD) && (Has(DETACHED) || Has(THREAD)))
             return -Errno.EINVAL;
         return Has(Namespaces) ? -Errno.EPERM : 0;
     }

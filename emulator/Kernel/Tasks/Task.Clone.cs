@@ -65,16 +65,30 @@ public sealed unsafe partial class Task
         ulong setTid = args.Has(CloneArguments.CHILD_SETTID) ? args.ChildTid : 0;
         var vfork = args.Has(CloneArguments.VFORK) ? child.Vfork = new VforkCompletion() : null;
 
-        if (!Publish(child, thread))
+        long pidFd = args.Has(CloneArguments.PIDFD) ? InstallPidFd(process, args.PidFd) : -1;
+        bool refused = args.Has(CloneArguments.PIDFD) && pidFd < 0;
+        if (refused || !Publish(child, thread))
         {
+            if (pidFd >= 0)
+                Files.Close(this, (int)pidFd);
             child.Files.Release(this);
             mm.Put(this);
             child.ReleaseRegisters();
-            return -Errno.ERESTARTNOINTR;
+            return refused ? pidFd : -Errno.ERESTARTNOINTR;
         }
         Machine.Scheduler.Start(child, () => child.Main(setTid == 0 ? null : () => child.TryWrite(setTid, child.Tid)));
         vfork?.Wait(this);
         return tid;
+    }
+
+    /// <summary>CLONE_PIDFD: the descriptor is the parent's, whose files the child has copied before; it is known before the child can run.</summary>
+    private long InstallPidFd(Process process, ulong address)
+    {
+        long fd = Syscalls.DescriptorSyscalls.Install(this, PidFd.Create(this, process, FileAbi.O_RDWR), FileAbi.O_CLOEXEC);
+        if (fd < 0 || this.TryWrite(address, (int)fd))
+            return fd;
+        Files.Close(this, (int)fd);
+        return -Errno.EFAULT;
     }
 
     private Process NewProcess(in CloneArguments args, int pid)

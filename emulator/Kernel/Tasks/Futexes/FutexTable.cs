@@ -20,7 +20,13 @@ internal sealed class FutexWaiter(Task task, FutexKey key, uint bitset)
     public uint Bitset { get; } = bitset;
 
     /// <summary>For priority-inheritance futexes: the waiter is to become the owner.</summary>
-    public bool WantsOwnership { get; init; }
+    public bool WantsOwnership { get; set; }
+
+    /// <summary>The priority-inheritance futex that the waiter is to be moved to, by nothing else than FUTEX_CMP_REQUEUE_PI.</summary>
+    public FutexKey? RequeueTarget { get; init; }
+
+    /// <summary>Plain operations may not touch it: -EINVAL.</summary>
+    public bool IsPi => WantsOwnership || RequeueTarget is not null;
 
     /// <summary>Written under the bucket's lock, read by the waiting task without.</summary>
     public volatile bool Woken;
@@ -154,6 +160,7 @@ internal sealed partial class FutexTable
             return WakeIn(bucket, key, count, bitset);
     }
 
+    /// <returns>How many were woken, or -EINVAL: one that waits there is for the operations with priority inheritance only.</returns>
     private static int WakeIn(FutexBucket bucket, in FutexKey key, int count, uint bitset)
     {
         int woken = 0;
@@ -161,7 +168,9 @@ internal sealed partial class FutexTable
         {
             LinkedListNode<FutexWaiter>? next = n.Next;
             FutexWaiter waiter = n.Value;
-            if (waiter.Key.Is(key) && (waiter.Bitset & bitset) != 0 && !waiter.WantsOwnership)
+            if (waiter.Key.Is(key) && waiter.IsPi)
+                return -Errno.EINVAL;
+            if (waiter.Key.Is(key) && (waiter.Bitset & bitset) != 0)
             {
                 WakeOne(bucket, waiter);
                 woken++;
@@ -204,8 +213,10 @@ internal sealed partial class FutexTable
             {
                 LinkedListNode<FutexWaiter>? next = n.Next;
                 FutexWaiter waiter = n.Value;
-                if (waiter.Key.Is(key1) && !waiter.WantsOwnership)
+                if (waiter.Key.Is(key1))
                 {
+                    if (waiter.IsPi)
+                        return -Errno.EINVAL;
                     if (done < wake)
                     {
                         WakeOne(bucket1, waiter);
@@ -252,9 +263,8 @@ internal sealed partial class FutexTable
             if (error != 0)
                 return error;
             int woken = WakeIn(bucket1, key1, wake1, uint.MaxValue);
-            if (second)
-                woken += WakeIn(bucket2, key2, wake2, uint.MaxValue);
-            return woken;
+            int also = second && woken >= 0 ? WakeIn(bucket2, key2, wake2, uint.MaxValue) : 0;
+            return woken < 0 ? woken : also < 0 ? also : woken + also;
         }
         finally
         {
