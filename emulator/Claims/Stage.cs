@@ -58,6 +58,9 @@ public sealed class Stage
     /// <summary>What was counted since <see cref="ResetCounters"/>.</summary>
     public ulong Since(ShootdownCounter counter) => Machine.MemorySystem.Shootdown.Total(counter) - _before[(int)counter];
 
+    /// <summary>Simulated cycles of all vCPUs so far, by the cost model.</summary>
+    public ulong Cycles => Machine.Statistics("", new ExitStatus(ExitReason.Exited), 1)["cycles.total"];
+
     /// <summary>Puts counters that are not zero, and those asked for, into the evidence.</summary>
     public void Count(params ReadOnlySpan<ShootdownCounter> always)
     {

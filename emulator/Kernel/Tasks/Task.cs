@@ -47,6 +47,9 @@ public sealed unsafe partial class Task
     /// <summary>Current directory, root directory and umask.</summary>
     public FsContext Fs { get; internal set; } = null!;
 
+    /// <summary>Locks of shared regions' address spaces that the task holds.</summary>
+    internal int HostsLocked { get; set; }
+
     /// <summary>Flushes that reclaim, running on this task's thread, has put off.</summary>
     internal Shootdown.TlbBatch TlbBatch => _tlbBatch ??= new Shootdown.TlbBatch(Machine.MemorySystem.Shootdown);
 

@@ -73,7 +73,8 @@ internal sealed class PageReclaim(MemorySystem system)
         // Taking the same few pages again and again is no progress (should_reclaim_retry).
         if (gained >= Cluster || Pages.FreeFrames > Marks.Min || (gained > 0 && Pages.FreeFrames + Reclaimable() > Marks.Min))
             return true;
-        if (task is null || OomKiller is null || !OomKiller.Kill(task))
+        // Who is killed may own the region whose lock this task holds: the fault gives up, lets go of it, and comes again (pagefault_out_of_memory).
+        if (task is null or { HostsLocked: > 0 } || OomKiller is null || !OomKiller.Kill(task))
             return false;
         long deadline = task.Machine.Clock.MonotonicNs + VictimNs;
         _victimWait.Wait(task, (this, task), static s => s.Item1.Pages.FreeFrames > Cluster || s.task.MustExit, interruptible: false, deadline);

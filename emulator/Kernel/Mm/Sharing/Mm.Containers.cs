@@ -61,6 +61,15 @@ public sealed partial class Mm
     /// <summary><see cref="FaultInNext"/> in a container: the host's pages come in, and are linked.</summary>
     private FaultOutcome FaultInNextShared(Task? task, Vma container, ref ulong address, ulong end, FaultFlags flags)
     {
+        FaultOutcome outcome;
+        do
+            outcome = TryFaultInNextShared(task, container, ref address, end, flags);
+        while (outcome == FaultOutcome.OutOfMemory && MakeRoom(task));
+        return outcome;
+    }
+
+    private FaultOutcome TryFaultInNextShared(Task? task, Vma container, ref ulong address, ulong end, FaultFlags flags)
+    {
         using var host = new HostScope(task, container, address);
         if (host.Vma is not { } vma)
             return FaultOutcome.NotMapped;

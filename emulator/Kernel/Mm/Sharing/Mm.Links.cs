@@ -27,11 +27,16 @@ public sealed unsafe partial class Mm
     /// <summary>The host's side of an address in a container, with the host's mmap lock held for reading: the one way to what a container shows.</summary>
     internal readonly ref struct HostScope
     {
+        private readonly Task? _task;
+
         public HostScope(Task? task, Vma container, ulong address)
         {
+            _task = task;
             Mm = container.Shares!.Host;
             Address = (container.IndexOf(address) << Pfn.Shift) + (address & (Pfn.Size - 1));
             Mm.LockRead(task);
+            if (task is not null)
+                task.HostsLocked++;
             Vma = Mm.Vmas.Find(Address);
         }
 
@@ -42,7 +47,12 @@ public sealed unsafe partial class Mm
         /// <summary>What is mapped there in the host, if anything is.</summary>
         public Vma? Vma { get; }
 
-        public void Dispose() => Mm.UnlockRead();
+        public void Dispose()
+        {
+            if (_task is not null)
+                _task.HostsLocked--;
+            Mm.UnlockRead();
+        }
     }
 
     /// <summary>A fault in a container: the container allows the access, the host's mapping must as well. Serves it there, and links.</summary>

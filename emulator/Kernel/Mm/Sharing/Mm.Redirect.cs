@@ -35,13 +35,19 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary><see cref="TakePagesLocked"/> in a container, which allows what is wanted: up to its end.</summary>
-    private static int TakeSharedPages(Task? task, Vma container, ulong address, FollFlags flags, Span<Pfn> pages, bool pin)
+    private int TakeSharedPages(Task? task, Vma container, ulong address, FollFlags flags, Span<Pfn> pages, bool pin)
     {
         ulong most = (container.End - address) >> Pfn.Shift;
         if (most < (ulong)pages.Length)
             pages = pages[..(int)most];
-        using var host = new HostScope(task, container, address);
-        return host.Mm.TakePagesLocked(task, host.Address, flags, pages, pin);
+        int taken;
+        do
+        {
+            using var host = new HostScope(task, container, address);
+            taken = host.Mm.TakePagesLocked(task, host.Address, flags, pages, pin);
+        }
+        while (taken == -Errno.ENOMEM && MakeRoom(task));
+        return taken;
     }
 
     /// <summary>What a shared futex at an address is known by: the object mapped there, and the offset in it; null for private memory.</summary>
