@@ -31,6 +31,15 @@ public sealed class ClaimsCommandTests
     }
 
     [Test]
+    public void The_README_shows_what_is_printed()
+    {
+        string[] readme = File.ReadAllLines(Path.Combine(GuestPrograms.Root, "README.md"));
+        int command = Array.IndexOf(readme, "$ emulator claims run 4");
+        string[] shown = readme[(command + 1)..Array.IndexOf(readme, "```", command)];
+        Assert.That(Claims("run", "4").Output.Split('\n')[..^1], Is.EqualTo(shown));
+    }
+
+    [Test]
     public void JSON_is_an_object_a_line()
     {
         Outcome outcome = Claims("run", "--json", "41");

@@ -23,6 +23,8 @@ internal sealed class BatchFlushIsPerfect : Claim
             tables.Request(self, null, 0, 0);
         });
         Require(missed.Length == 0, $"even with generations raised it misses {missed}");
-        return Judge(UnionMaskRequests.Missed(evidence, "as said", static (tables, self) => tables.Request(self, null, 0, 0)).Length == 0);
+        Require(PolicyOnRegion.Missed(evidence, "batched").Length == 0, "the policy with generations misses a sharer");
+        string region = PolicyOnRegion.Missed(evidence, "batched-no-bump");
+        return Judge(region.Length == 0, UnionMaskRequests.Missed(evidence, "as said", static (tables, self) => tables.Request(self, null, 0, 0)).Length == 0);
     }
 }

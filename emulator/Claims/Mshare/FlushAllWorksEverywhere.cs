@@ -28,7 +28,8 @@ internal sealed class FlushAllWorksEverywhere : Claim
         (bool none, _) = BeforeFreeing(evidence, "control: no flush", flush: false);
         Require(!none, "the processors are right without any flush");
         bool late = AtTheEnd(evidence);
-        return Judge(processors, device && late);
+        bool region = PolicyOnRegion.Missed(evidence, "flush-all").Length == 0;
+        return Judge(processors && region, device && late);
     }
 
     private static (bool Processors, bool Device) BeforeFreeing(Evidence evidence, string title, bool flush)

@@ -56,6 +56,8 @@ internal sealed class HostFlushIsLocal : Claim
             stage.Evidence.Add($"{here}");
             Require(there.Finding == Finding.Fault && here.Finding == Finding.Fault, "an ordinary flush does not reach both");
         });
+        string missed = PolicyOnRegion.Missed(evidence, "host-mm-only");
+        Require(missed == "ABC", $"the policy that flushes the host alone misses {missed}, not everybody");
         // The claim has two halves: it reaches the local processor, and no other one.
         return Judge(!remote, local);
     }

@@ -26,6 +26,8 @@ internal sealed class PcidsDoNotMatter : Claim
         });
         Require(raised.Finding == Finding.Fault, "raising the generation does not help");
         Sighting kept = SwitchedOut.Try(evidence, "A is switched out; only loaded sharers are interrupted", switchedOut: true, (tables, _, self) => tables.InterruptLoaded(self, 0));
-        return Judge(kept.Finding != Finding.Corrupt);
+        Require(PolicyOnRegion.Missed(evidence, "exact-sharers").Length == 0, "the sound policy misses a sharer");
+        string missed = PolicyOnRegion.Missed(evidence, "loaded-only");
+        return Judge(kept.Finding != Finding.Corrupt, !missed.Contains('C', StringComparison.Ordinal));
     }
 }

@@ -35,6 +35,20 @@ internal sealed class TablesOfManyClients : Claim
             stage.Evidence.Add($"for 300 MiB each client has {each[1] >> 10} KiB of last-level tables: for 300 GiB {full >> 20} MiB");
             stage.Evidence.Add($"{Clients:N0} clients: {leaves:F1} GiB, or {leaves * 1.073741824:F1} GB");
         });
+        evidence.Stage("two clients that share a region", 2, stage =>
+        {
+            Actor first = stage.Enter("first", 0), second = stage.Enter("second", 1);
+            Region region = Region.Make(first, 0);
+            Require(region.CreateMapping(first, Region.Start, Bytes) == 0, "the buffer cannot be mapped");
+            region.Open(second); // Passing the name takes tables, too.
+            long before = second.Mm.TableBytes;
+            region.Attach(second);
+            first.Do(static task => Require(task.Mm.Madvise(task, Region.Start, Bytes, MADV_POPULATE_READ) == 0, "not all pages can be mapped"));
+            Require(second.Read(Region.Start + Bytes - 4096).Finding == Finding.Coherent, "the second client does not see the last page");
+            ulong shared = (ulong)region.Host(first).TableBytes;
+            stage.Evidence.Add($"the region has {shared >> 10} KiB of tables in all; attaching and reading cost the second client {second.Mm.TableBytes - before} bytes of tables of its own: one entry");
+            Require(shared < Bytes / 400 && second.Mm.TableBytes == before, "the tables are not shared");
+        });
         return Judge(leaves is >= 878 and < 880);
     }
 

@@ -28,6 +28,7 @@ internal sealed class UnionNeedsNewType : Claim
             tables.Request(self, tables.Sharers[0].Mm, 0, tables.Sharers[0].Mm.Context.RaiseGeneration()));
         string any = UnionMaskRequests.Missed(evidence, "a request that names nobody", static (tables, self) => tables.Request(self, null, 0, 0));
         Require(one.Length < host.Length, "naming a sharer does not even help that one");
+        Require(PolicyOnRegion.Missed(evidence, "union-mask").Length == 0, "the policy with the new type misses a sharer");
         return Judge(host.Length > 0 && one.Length > 0 && any.Length > 0);
     }
 }
