@@ -8,6 +8,7 @@ using Emulator.Hardware.Smp;
 using Emulator.Kernel;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Mirrors;
+using Emulator.Kernel.Mirrors.Mshare;
 using Emulator.Kernel.Shootdown;
 
 namespace Emulator.Cli.Commands;
@@ -33,6 +34,8 @@ internal sealed class MachineSettings
     private readonly Option<long?> _maxInstructions = new("--max-instructions") { Description = "stop after this many guest instructions (status 124)", HelpName = "N" };
     private readonly Option<string> _profile = new("--kernel-profile") { Description = "the Linux release to follow where releases differ: 6.1 or 6.12", HelpName = "RELEASE", DefaultValueFactory = _ => "6.12" };
     private readonly Option<ulong> _ceiling = new("--flush-ceiling") { Description = "flush ranges of up to this many pages page by page; 0: never", HelpName = "N", DefaultValueFactory = _ => TlbShootdown.DefaultCeiling };
+    private readonly Option<string?> _mshareVariant = new("--mshare-variant") { Description = "rfc-v3: mshare as it was posted in September 2024, defects included", HelpName = "NAME" };
+    private readonly Option<bool> _noMshare = new("--no-mshare") { Description = "do not mount msharefs on /sys/fs/mshare; programs may mount it" };
     private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
     private readonly Option<string> _udmabuf = new("--udmabuf") { Description = $"design of /dev/udmabuf: {string.Join(", ", UdmabufModes.All.Select(static m => m.Name))}; with list_limit=N and size_limit_mb=N behind commas", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
@@ -41,7 +44,7 @@ internal sealed class MachineSettings
     public IReadOnlyList<Option> Options =>
     [
         _memory, _swap, _hugePages, _sysctl, _disturb, _tlb, _cpu, _seed, _bind, _root, _set, _unset, _name,
-        _directory, _timeout, _maxInstructions, _profile, _ceiling, _costs, _udmabuf, _lockdep, _check,
+        _directory, _timeout, _maxInstructions, _profile, _ceiling, _mshareVariant, _noMshare, _costs, _udmabuf, _lockdep, _check,
     ];
 
     /// <summary>The program's arguments and environment.</summary>
@@ -100,6 +103,8 @@ internal sealed class MachineSettings
             return Wrong(out error, "--max-instructions: give a number above 0");
         if (!KernelProfiles.TryParse(parsed.GetValue(_profile)!, out KernelProfile profile))
             return Wrong(out error, $"--kernel-profile {parsed.GetValue(_profile)}: the profiles are 6.1 and 6.12");
+        if (parsed.GetValue(_mshareVariant) is not (null or "rfc-v3"))
+            return Wrong(out error, $"--mshare-variant {parsed.GetValue(_mshareVariant)}: the one variant is rfc-v3");
         if (!TryReadCosts(parsed.GetValue(_costs), out CostModel costs, out error))
             return false;
         if (!UdmabufOptions.TryParse(parsed.GetValue(_udmabuf)!, out UdmabufOptions udmabuf, out string udmabufError))
@@ -132,6 +137,8 @@ internal sealed class MachineSettings
             Profile = profile,
             Costs = costs,
             FlushCeiling = parsed.GetValue(_ceiling),
+            MshareVariant = parsed.GetValue(_mshareVariant) is null ? MshareVariant.Corrected : MshareVariant.RfcV3,
+            MountMshare = !parsed.GetValue(_noMshare),
             Udmabuf = udmabuf,
             LockDep = parsed.GetValue(_lockdep),
             Check = parsed.GetValue(_check),

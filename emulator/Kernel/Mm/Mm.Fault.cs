@@ -456,6 +456,7 @@ public sealed unsafe partial class Mm
             return false;
         if (!_system.Overcommit.MayCommit(grow, TotalPages))
             return false;
+        MeetLooseLinks(task, address, vma.Start, null);
         Resize(task, vma, address, vma.End, vma.PageOffset - grow);
         Account(vma.Flags, grow, add: true);
         _system.Faults.Count(FaultKind.StackGrowth);

@@ -18,6 +18,7 @@ public sealed partial class Mm
     /// <param name="source">The VMA whose pages will move here (copy_vma).</param>
     private Vma AddVma(Task? task, ulong start, ulong end, VmFlags flags, in Backing backing, Vma? source = null)
     {
+        MeetLooseLinks(task, start, end, (backing.File as ISharedRegion)?.Tables);
         Vma? previous = Vmas.FindStartingBefore(start), next = Vmas.FindEndingAfter(end);
         bool joinsPrevious = previous is not null && previous.End == start && CanMerge(previous, flags, backing)
             && FollowsOn(previous, backing.PageOffset) && CanMergeAnon(source?.AnonVma, previous.AnonVma, previous);

@@ -197,7 +197,8 @@ public sealed partial class Mm
         Tables.FreeTables(gather, 0, Layout.TaskSize, 0, Layout.TaskSize + 0x1000);
         gather.Finish();
         DetachContainers(task, closed);
-        PassOwnership();
+        PassOwnership(task);
+        PutKeptHosts(task);
         foreach (Vma vma in closed)
         {
             Account(vma, vma.Pages, add: false);

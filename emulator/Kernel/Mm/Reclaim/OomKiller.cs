@@ -154,8 +154,9 @@ internal sealed class OomKiller(Machine machine)
         {
             if (victim != task.Process)
                 Reap(task, victim.Pid, main.Comm, mm);
-            // Shared regions are not reaped, and would outlive their owner.
-            mm.UnmapOwnedRegions(task);
+            // Shared regions would outlive their owner. What cannot go now goes when it exits, which is worth waiting for.
+            if (!mm.TryUnmapOwnedRegions(task))
+                mm.OomSkip = false;
             mm.Put(task);
         }
     }

@@ -91,19 +91,6 @@ public sealed unsafe partial class Mm
     private static Pte Withheld(VmFlags flags) =>
         ((flags & VmFlags.Write) == 0 ? Pte.Writable : Pte.None) | ((flags & VmFlags.Exec) == 0 ? Pte.NoExecute : Pte.None);
 
-    /// <summary>As the patches of RFC v3 link: an entry that differs is replaced before anything else, and nothing is counted. True: it was.</summary>
-    private bool LinkLoosely(Task? task, Vma container, ulong address, in HostScope host)
-    {
-        ulong entry = host.Mm.Tables.TopEntry(host.Address);
-        using (PageTableLock.Enter(task))
-        {
-            if (entry == 0 || PageTables.FrameOf(Tables.TopEntry(address)) == PageTables.FrameOf(entry))
-                return false;
-            Tables.SetLink(address, entry, Pte.None, loose: true);
-            return true;
-        }
-    }
-
     /// <summary>Undoes the links of a container; the gather flushes, and then gives up the references. In the variant they stay.</summary>
     private void Unlink(MmuGather gather, Task? task, Vma container)
     {

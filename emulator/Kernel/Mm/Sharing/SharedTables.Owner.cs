@@ -52,14 +52,6 @@ public sealed partial class SharedTables
         }
     }
 
-    /// <summary>Unmaps all that is in the region: sharers fault, and find nothing.</summary>
-    internal void UnmapAll(Task task)
-    {
-        if (!Host.TryGet())
-            return;
-        Host.Munmap(task, 0, Layout.TaskSize);
-        Host.Put(task);
-    }
 }
 
 /// <summary>The regions that an address space owns.</summary>
@@ -107,7 +99,8 @@ public sealed partial class Mm
         }
     }
 
-    private void PassOwnership()
+    /// <summary>The address space ends: others own its regions now, or if it was killed for want of memory, the regions end up empty.</summary>
+    private void PassOwnership(Task? task)
     {
         SharedTables[] owned;
         lock (_ownedLock)
@@ -117,13 +110,43 @@ public sealed partial class Mm
             _owned = null;
         }
         foreach (SharedTables tables in owned)
+        {
+            if (_isOomVictim && tables.Host.TryGet())
+            {
+                tables.Host.Munmap(task, 0, Layout.TaskSize);
+                tables.Host.Put(task);
+            }
             tables.PassOwnership(this);
+        }
     }
 
-    /// <summary>The owner is killed for want of memory: what it owns goes with it, whoever shares it.</summary>
-    internal void UnmapOwnedRegions(Task task)
+    private bool _isOomVictim;
+
+    /// <summary>
+    /// The owner is being killed for want of memory, and what it owns goes with it, whoever shares it: at once, or where somebody has the
+    /// host's lock, the caller's own fault perhaps, when the owner exits.
+    /// </summary>
+    /// <returns>Whether all of it is gone.</returns>
+    internal bool TryUnmapOwnedRegions(Task task)
     {
+        _isOomVictim = true;
+        bool complete = true;
         foreach (SharedTables tables in OwnedTables())
-            tables.UnmapAll(task);
+        {
+            if (!tables.Host.TryGet())
+                continue;
+            complete &= tables.Host.TryUnmapEverything(task);
+            tables.Host.Put(task);
+        }
+        return complete;
+    }
+
+    private bool TryUnmapEverything(Task task)
+    {
+        if (!MmapLock.TryLockWrite(task))
+            return false;
+        Unmap(task, 0, Layout.TaskSize);
+        UnlockWrite();
+        return true;
     }
 }
