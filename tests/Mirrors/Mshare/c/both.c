@@ -1,4 +1,4 @@
-// Runs donor and consumer: both: [donor|consumer] in processes of their own, or with "fork" as parent and child.
+// Runs a donor and a consumer: the programs that are named, each in a process of its own, or with "fork" a donor that forks.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,47 +9,45 @@
 #define main donor_main
 #include "donor.c"
 #undef main
-#define main consumer_main
-#include "consumer.c"
-#undef main
 
-static int run(char *self, char *part)
+static int run(const char *program)
 {
     pid_t pid = fork();
-    int status;
+    int status = -1;
     if (pid == 0) {
-        execl(self, self, part, (char *)NULL);
+        execl(program, program, (char *)NULL);
         _exit(127);
     }
     waitpid(pid, &status, 0);
     return status;
 }
 
+static int run_and_fork(void)
+{
+    int status = donor_main(), child = -1;
+    char *text = (char *)(1UL << 41);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        // What the parent has mapped is there already.
+        printf("Child reads: %s\n", text);
+        strcpy(text, "An answer");
+        fflush(stdout);
+        _exit(0);
+    }
+    waitpid(pid, &child, 0);
+    printf("Parent reads: %s\n", text);
+    return status | child;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "donor") == 0)
-        return donor_main();
-    if (argc > 1 && strcmp(argv[1], "consumer") == 0)
-        return consumer_main();
-    if (argc > 1 && strcmp(argv[1], "fork") == 0) {
-        int status = donor_main();
-        fflush(stdout);
-        pid_t pid = fork();
-        if (pid == 0) {
-            // What the parent has mapped is there already.
-            char *text = (char *)(1UL << 41);
-            printf("Child reads: %s\n", text);
-            strcpy(text, "An answer");
-            fflush(stdout);
-            _exit(0);
-        }
-        int child;
-        waitpid(pid, &child, 0);
-        printf("Parent reads: %s\n", (char *)(1UL << 41));
-        unlink("/sys/fs/mshare/shareme");
-        return status | child;
-    }
-    int status = run("/proc/self/exe", "donor") | run("/proc/self/exe", "consumer");
+    int status = 0;
+    if (argc > 1 && strcmp(argv[1], "fork") == 0)
+        status = run_and_fork();
+    else
+        for (int i = 1; i < argc; i++)
+            status |= run(argv[i]);
     unlink("/sys/fs/mshare/shareme");
     return status != 0;
 }
