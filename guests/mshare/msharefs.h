@@ -8,7 +8,7 @@
 #define UNIT (1UL << 39)
 #define BASE (4 * UNIT)
 
-enum { RW = PROT_READ | PROT_WRITE, ANONYMOUS = MAP_SHARED | MAP_FIXED | MAP_ANONYMOUS };
+enum { READ_WRITE = PROT_READ | PROT_WRITE, ANON_SHARED = MAP_SHARED | MAP_FIXED | MAP_ANONYMOUS };
 
 // A new region that has a place; its descriptor.
 static inline int region_make(const char *name, unsigned long start, unsigned long size)

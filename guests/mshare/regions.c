@@ -1,5 +1,5 @@
 // The files of msharefs and its ioctls: names, modes, what is refused and with which error, and that nothing is left behind.
-// regions [CYCLES]
+// regions [CYCLES [mount]]
 #include "msharefs.h"
 
 #include <linux/magic.h>
@@ -75,8 +75,8 @@ static void sizes(void)
     CHECK_EQ(sys(ioctl, fd, MSHAREFS_GET_SIZE, &info), 0);
     CHECK_EQ(info.start | info.size, 0);
     // Not set yet: nothing can be mapped.
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 0), -EINVAL);
     CHECK_EQ(region_unmap(fd, BASE, 4096), -EINVAL);
     const struct mshare_info bad[] = {
         { BASE + 4096, UNIT }, { BASE, UNIT + 4096 }, { BASE, 0 }, { 0, 0 }, { BASE, -BASE }, { BASE, -UNIT }, { -UNIT, 2 * UNIT },
@@ -102,9 +102,9 @@ static void sizes(void)
     info = (struct mshare_info){ 0, 8 * UNIT };
     CHECK_EQ(sys(ioctl, fd, MSHAREFS_SET_SIZE, &info), 0);
     CHECK_EQ(sys(ioctl, fd, MSHAREFS_SET_SIZE, &info), -EINVAL);
-    CHECK_EQ(region_put(fd, 0, 4096, RW, ANONYMOUS, -1, 0), -EPERM);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, ANONYMOUS, -1, 0), 0);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 0), BASE);
+    CHECK_EQ(region_put(fd, 0, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EPERM);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, -1, 0), 0);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 0), BASE);
     WORD(BASE) = 1;
     CHECK_EQ(sys(munmap, BASE, UNIT), 0);
     CHECK_EQ(sys(unlink, FOLDER "zero"), 0);
@@ -118,24 +118,24 @@ static void mappings(void)
     const unsigned long end = BASE + 2 * UNIT;
     // In the order of the checks: the place, the flags, the object, and then mmap's own.
     CHECK_EQ(sys(ioctl, fd, MSHAREFS_CREATE_MAPPING, 8), -EFAULT);
-    CHECK_EQ(region_put(fd, BASE - 4096, 4096, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, end, 4096, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, end - 4096, 8192, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE + 4096, -BASE, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE + 4096, -4096UL, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, MAP_SHARED, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, MAP_PRIVATE | MAP_FIXED, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, ANONYMOUS, 1000, 0), -EBADF);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, MAP_SHARED | MAP_FIXED, fd, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, MAP_SHARED | MAP_FIXED, 1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 0, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE + 8, 4096, RW, ANONYMOUS, -1, 0), -EINVAL);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, ANONYMOUS, -1, 0), 0);
-    CHECK_EQ(region_put(fd, BASE, 4096, RW, ANONYMOUS, -1, 0), -EEXIST);
-    CHECK_EQ(region_put(fd, BASE, 2 * UNIT, RW, ANONYMOUS, -1, 0), -EEXIST);
+    CHECK_EQ(region_put(fd, BASE - 4096, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, end, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, end - 4096, 8192, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE + 4096, -BASE, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE + 4096, -4096UL, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_PRIVATE | MAP_FIXED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, 1000, 0), -EBADF);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, 1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 0, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE + 8, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, -1, 0), 0);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, -1, 0), -EEXIST);
+    CHECK_EQ(region_put(fd, BASE, 2 * UNIT, READ_WRITE, ANON_SHARED, -1, 0), -EEXIST);
     int memory = (int)sys(memfd_create, "object", 0);
     CHECK_EQ(sys(ftruncate, memory, 4096), 0);
-    CHECK_EQ(region_put(fd, BASE + 8192, 4096, RW, MAP_SHARED | MAP_FIXED, memory, 8), -EINVAL);
+    CHECK_EQ(region_put(fd, BASE + 8192, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, memory, 8), -EINVAL);
     CHECK_EQ(sys(close, memory), 0);
     CHECK_EQ(region_unmap(fd, BASE - 4096, 4096), -EINVAL);
     CHECK_EQ(region_unmap(fd, BASE, 4 * UNIT), -EINVAL);
@@ -146,17 +146,17 @@ static void mappings(void)
     CHECK_EQ(region_protect(fd, BASE, 4096, 0x100), -EINVAL);
     CHECK_EQ(region_protect(fd, BASE - 4096, 4096, PROT_READ), -EINVAL);
 
-    CHECK_EQ(region_map(fd, BASE + 4096, UNIT, RW, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, 4096, RW, MAP_SHARED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, 0, RW, MAP_SHARED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, 4 * UNIT, RW, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE - UNIT, UNIT, RW, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE + UNIT, 2 * UNIT, RW, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_PRIVATE, 0), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 4096), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, end), -EINVAL);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 0), BASE);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, 0), -EEXIST);
+    CHECK_EQ(region_map(fd, BASE + 4096, UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, 4096, READ_WRITE, MAP_SHARED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, 0, READ_WRITE, MAP_SHARED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, 4 * UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE - UNIT, UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE + UNIT, 2 * UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_PRIVATE, 0), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 4096), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, end), -EINVAL);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 0), BASE);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, 0), -EEXIST);
 
     // Unlinked and closed, it lives by its mapping.
     CHECK_EQ(sys(unlink, FOLDER "mappings"), 0);
@@ -174,7 +174,7 @@ static void listing(void)
 {
     static char text[16384];
     int fd = region_make(FOLDER "listed", BASE, UNIT);
-    CHECK_EQ(region_put(fd, BASE + 8192, 4096, RW, ANONYMOUS, -1, 0), 0);
+    CHECK_EQ(region_put(fd, BASE + 8192, 4096, READ_WRITE, ANON_SHARED, -1, 0), 0);
     CHECK_EQ(region_map(fd, BASE, UNIT, PROT_READ, MAP_SHARED, 0), BASE);
     CHECK_EQ(WORD(BASE + 8192), 0);
     int maps = (int)sys(openat, AT_FDCWD, "/proc/self/maps", O_RDONLY, 0);
@@ -211,8 +211,8 @@ static void cycles(long count)
         if (i == count / 10)
             before = free_kilobytes();
         int fd = region_make(FOLDER "cycle", BASE, UNIT);
-        CHECK_EQ(region_put(fd, BASE, 8192, RW, ANONYMOUS, -1, 0), 0);
-        CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 0), BASE);
+        CHECK_EQ(region_put(fd, BASE, 8192, READ_WRITE, ANON_SHARED, -1, 0), 0);
+        CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 0), BASE);
         WORD(BASE) = (unsigned long)i;
         CHECK_EQ(sys(unlink, FOLDER "cycle"), 0);
         if (i % 2 == 0)
@@ -243,6 +243,11 @@ int main(int argc, char **argv, char **envp)
 {
     (void)envp;
     catch_faults();
+    if (argc > 2) {
+        CHECK_EQ(sys(mount, "none", FOLDER, "ext4", 0, 0), -EPERM);
+        CHECK_EQ(sys(mount, "msharefs", FOLDER, "msharefs", 0, 0), 0);
+        CHECK_EQ(sys(mount, "msharefs", FOLDER, "msharefs", 0, 0), -EBUSY);
+    }
     files();
     sizes();
     mappings();

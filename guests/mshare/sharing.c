@@ -34,7 +34,7 @@ static int stranger(void *unused)
     CHECK_EQ(sys(ioctl, fd, MSHAREFS_GET_SIZE, &info), 0);
     CHECK_EQ(info.start, BASE);
     CHECK_EQ(info.size, 2 * UNIT);
-    CHECK_EQ(region_map(fd, info.start, info.size, RW, MAP_SHARED, 0), BASE);
+    CHECK_EQ(region_map(fd, info.start, info.size, READ_WRITE, MAP_SHARED, 0), BASE);
     CHECK_EQ(WORD(BASE), 41);
     WORD(BASE) = 42;
     WORD(BASE + UNIT) = 43;
@@ -52,9 +52,9 @@ static int child(void *unused)
 static void processes(void)
 {
     region = region_make(name, BASE, 2 * UNIT);
-    CHECK_EQ(region_put(region, BASE, 1 << 20, RW, ANONYMOUS, -1, 0), 0);
-    CHECK_EQ(region_put(region, BASE + UNIT, 1 << 20, RW, ANONYMOUS, -1, 0), 0);
-    CHECK_EQ(region_map(region, BASE, 2 * UNIT, RW, MAP_SHARED, 0), BASE);
+    CHECK_EQ(region_put(region, BASE, 1 << 20, READ_WRITE, ANON_SHARED, -1, 0), 0);
+    CHECK_EQ(region_put(region, BASE + UNIT, 1 << 20, READ_WRITE, ANON_SHARED, -1, 0), 0);
+    CHECK_EQ(region_map(region, BASE, 2 * UNIT, READ_WRITE, MAP_SHARED, 0), BASE);
     CHECK_EQ(WORD(BASE), 0);
     WORD(BASE) = 41;
     CHECK_EQ(status_of_child(stranger, NULL), EXITED(0));
@@ -66,11 +66,11 @@ static void processes(void)
     CHECK_EQ(sys(munmap, BASE, 2 * UNIT), 0);
     CHECK_UNMAPPED(BASE);
     // Private memory in its place is nobody else's.
-    CHECK_EQ(sys(mmap, BASE, 4096, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), BASE);
+    CHECK_EQ(sys(mmap, BASE, 4096, READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), BASE);
     CHECK_EQ(WORD(BASE), 0);
     WORD(BASE) = 99;
     CHECK_EQ(sys(munmap, BASE, 4096), 0);
-    CHECK_EQ(region_map(region, BASE, 2 * UNIT, RW, MAP_SHARED, 0), BASE);
+    CHECK_EQ(region_map(region, BASE, 2 * UNIT, READ_WRITE, MAP_SHARED, 0), BASE);
     CHECK_EQ(WORD(BASE), 42);
     passed("processes share");
 }
@@ -104,10 +104,10 @@ static void changes(void)
     int status = -1;
     CHECK_EQ(sys(wait4, pid, &status, 0, 0), pid);
     CHECK_EQ(status, EXITED(0));
-    CHECK_EQ(region_protect(region, BASE, 4096, RW), 0);
+    CHECK_EQ(region_protect(region, BASE, 4096, READ_WRITE), 0);
     WORD(BASE) = 42;
     // What comes back is new.
-    CHECK_EQ(region_put(region, BASE + 4096, 4096, RW, ANONYMOUS, -1, 0), 0);
+    CHECK_EQ(region_put(region, BASE + 4096, 4096, READ_WRITE, ANON_SHARED, -1, 0), 0);
     CHECK_EQ(WORD(BASE + 4096), 0);
     passed("everybody sees changes");
 }
@@ -116,24 +116,24 @@ static void parts(void)
 {
     CHECK_EQ(sys(munmap, BASE, 2 * UNIT), 0);
     // The second unit shows its own part.
-    CHECK_EQ(region_map(region, BASE + UNIT, UNIT, RW, MAP_SHARED, 0), BASE + UNIT);
+    CHECK_EQ(region_map(region, BASE + UNIT, UNIT, READ_WRITE, MAP_SHARED, 0), BASE + UNIT);
     CHECK_EQ(WORD(BASE + UNIT), 43);
     CHECK_UNMAPPED(BASE);
-    CHECK_EQ(region_map(region, BASE, UNIT, RW, MAP_SHARED | MAP_FIXED, 0), BASE);
+    CHECK_EQ(region_map(region, BASE, UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, 0), BASE);
     CHECK_EQ(WORD(BASE), 42);
     // Where that is taken, the part at the hint goes elsewhere: a second view.
-    long view = region_map(region, BASE, 2 * UNIT, RW, MAP_SHARED, 0);
+    long view = region_map(region, BASE, 2 * UNIT, READ_WRITE, MAP_SHARED, 0);
     CHECK(view > 0 && view != BASE && view % UNIT == 0);
     CHECK_EQ(WORD(view), 42);
     WORD(view + UNIT) = 44;
     CHECK_EQ(WORD(BASE + UNIT), 44);
     // An offset names the part.
-    CHECK_EQ(region_map(region, BASE + 8 * UNIT, UNIT, RW, MAP_SHARED | MAP_FIXED, BASE + UNIT), BASE + 8 * UNIT);
+    CHECK_EQ(region_map(region, BASE + 8 * UNIT, UNIT, READ_WRITE, MAP_SHARED | MAP_FIXED, BASE + UNIT), BASE + 8 * UNIT);
     CHECK_EQ(WORD(BASE + 8 * UNIT), 44);
     CHECK_EQ(region_unmap(region, BASE + UNIT, 4096), 0);
     CHECK_UNMAPPED(BASE + 8 * UNIT);
     CHECK_UNMAPPED(view + UNIT);
-    CHECK_EQ(region_put(region, BASE + UNIT, 4096, RW, ANONYMOUS, -1, 0), 0);
+    CHECK_EQ(region_put(region, BASE + UNIT, 4096, READ_WRITE, ANON_SHARED, -1, 0), 0);
     WORD(BASE + 8 * UNIT) = 45;
     CHECK_EQ(WORD(view + UNIT), 45);
     CHECK_EQ(sys(munmap, view, 2 * UNIT), 0);
@@ -141,8 +141,8 @@ static void parts(void)
     CHECK_EQ(WORD(BASE + UNIT), 45);
     // Another region, elsewhere.
     int second = region_make(other_name, BASE + 16 * UNIT, UNIT);
-    CHECK_EQ(region_put(second, BASE + 16 * UNIT, 8192, RW, ANONYMOUS, -1, 0), 0);
-    CHECK_EQ(region_map(second, 0, UNIT, RW, MAP_SHARED, 0), BASE + 16 * UNIT);
+    CHECK_EQ(region_put(second, BASE + 16 * UNIT, 8192, READ_WRITE, ANON_SHARED, -1, 0), 0);
+    CHECK_EQ(region_map(second, 0, UNIT, READ_WRITE, MAP_SHARED, 0), BASE + 16 * UNIT);
     WORD(BASE + 16 * UNIT) = 1;
     CHECK_EQ(WORD(BASE), 42);
     CHECK_EQ(sys(unlink, other_name), 0);
@@ -157,12 +157,12 @@ static int reads_only(void *unused)
     (void)unused;
     CHECK_EQ(sys(munmap, BASE, UNIT), 0);
     int fd = (int)sys(openat, AT_FDCWD, name, O_RDONLY, 0);
-    CHECK_EQ(region_map(fd, BASE, UNIT, RW, MAP_SHARED, 0), -EACCES);
+    CHECK_EQ(region_map(fd, BASE, UNIT, READ_WRITE, MAP_SHARED, 0), -EACCES);
     CHECK_EQ(region_map(fd, BASE, UNIT, PROT_READ, MAP_SHARED, 0), BASE);
     CHECK_EQ(WORD(BASE), 42);
     CHECK_NOT_WRITABLE(BASE);
     CHECK_NOT_WRITABLE(BASE + 8192);
-    CHECK_EQ(sys(mprotect, BASE, UNIT, RW), -EACCES);
+    CHECK_EQ(sys(mprotect, BASE, UNIT, READ_WRITE), -EACCES);
     CHECK_EQ(region_unmap(fd, BASE, 4096), -EACCES);
     // The kernel obeys as well.
     CHECK_EQ(sys(clock_gettime, 0, BASE), -EFAULT);
@@ -180,12 +180,12 @@ static int loses_rights(void *unused)
     CHECK_FAULT(fault_of_read((void *)BASE), SIGSEGV, SEGV_ACCERR, BASE);
     tell(0);
     await(1);
-    CHECK_EQ(sys(mprotect, BASE, UNIT, RW), 0);
+    CHECK_EQ(sys(mprotect, BASE, UNIT, READ_WRITE), 0);
     CHECK_EQ(WORD(BASE + 16), 4);
     CHECK_EQ(sys(mprotect, BASE, 4096, PROT_READ), -EINVAL);
     CHECK_EQ(sys(munmap, BASE + 4096, 4096), -EINVAL);
     CHECK_EQ(sys(munmap, BASE, 4096), -EINVAL);
-    CHECK_EQ(sys(mmap, BASE + 4096, 4096, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), -EINVAL);
+    CHECK_EQ(sys(mmap, BASE + 4096, 4096, READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), -EINVAL);
     CHECK_EQ(sys(mremap, BASE, UNIT, UNIT / 2, 0, 0), -EINVAL);
     CHECK_EQ(sys(mremap, BASE, UNIT, 2 * UNIT, MREMAP_MAYMOVE, 0), -EINVAL);
     CHECK_EQ(WORD(BASE + 16), 4);
@@ -213,12 +213,12 @@ static void rights(void)
     CHECK_EQ(sys(wait4, pid, &status, 0, 0), pid);
     CHECK_EQ(status, EXITED(0));
     // The region allows execution, the container does not, and then does.
-    CHECK_EQ(region_put(region, BASE + (64UL << 20), 4096, RW | PROT_EXEC, ANONYMOUS, -1, 0), 0);
+    CHECK_EQ(region_put(region, BASE + (64UL << 20), 4096, READ_WRITE | PROT_EXEC, ANON_SHARED, -1, 0), 0);
     *(volatile unsigned char *)(BASE + (64UL << 20)) = 0xc3;
     CHECK_FAULT(fault_of(runs, (void *)(BASE + (64UL << 20))), SIGSEGV, SEGV_ACCERR, BASE + (64UL << 20));
-    CHECK_EQ(sys(mprotect, BASE, UNIT, RW | PROT_EXEC), 0);
+    CHECK_EQ(sys(mprotect, BASE, UNIT, READ_WRITE | PROT_EXEC), 0);
     CHECK_EQ(fault_of(runs, (void *)(BASE + (64UL << 20))).signal, 0);
-    CHECK_EQ(sys(mprotect, BASE, UNIT, RW), 0);
+    CHECK_EQ(sys(mprotect, BASE, UNIT, READ_WRITE), 0);
     CHECK_FAULT(fault_of(runs, (void *)(BASE + (64UL << 20))), SIGSEGV, SEGV_ACCERR, BASE + (64UL << 20));
     passed("rights");
 }
@@ -229,7 +229,7 @@ static void objects(void)
     int memory = (int)sys(memfd_create, "object", 0);
     CHECK_EQ(sys(ftruncate, memory, 8192), 0);
     CHECK_EQ(sys(pwrite64, memory, "memfd", 6, 4096), 6);
-    CHECK_EQ(region_put(region, at, 8192, RW, MAP_SHARED | MAP_FIXED, memory, 4096), 0);
+    CHECK_EQ(region_put(region, at, 8192, READ_WRITE, MAP_SHARED | MAP_FIXED, memory, 4096), 0);
     CHECK_TEXT((char *)at, "memfd");
     CHECK_FAULT(fault_of_read((void *)(at + 4096)), SIGBUS, BUS_ADRERR, at + 4096);
     *(volatile char *)at = 'M';
@@ -244,7 +244,7 @@ static void objects(void)
     CHECK_EQ(sys(close, memory), 0);
     int file = (int)sys(openat, AT_FDCWD, "/tmp/object", O_RDWR | O_CREAT, 0600);
     CHECK_EQ(sys(ftruncate, file, 4096), 0);
-    CHECK_EQ(region_put(region, at + 8192, 4096, RW, MAP_SHARED | MAP_FIXED, file, 0), 0);
+    CHECK_EQ(region_put(region, at + 8192, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, file, 0), 0);
     WORD(at + 8192) = 6;
     unsigned long word = 0;
     CHECK_EQ(sys(pread64, file, &word, sizeof(word), 0), sizeof(word));
@@ -253,7 +253,7 @@ static void objects(void)
     CHECK_EQ(sys(close, file), 0);
     CHECK_EQ(region_unmap(region, at, 12288), 0);
     // Populated at once, and by the container.
-    CHECK_EQ(region_put(region, at, 16384, RW, ANONYMOUS | MAP_POPULATE, -1, 0), 0);
+    CHECK_EQ(region_put(region, at, 16384, READ_WRITE, ANON_SHARED | MAP_POPULATE, -1, 0), 0);
     unsigned char present[4] = { 0 };
     CHECK_EQ(sys(mincore, at, 16384, present), 0);
     CHECK(present[0] & present[3] & 1);
@@ -275,7 +275,7 @@ static int wakes(void *unused)
 {
     (void)unused;
     // By another way to the same word: the futex is the object's, not the address's.
-    long view = region_map(region, BASE, UNIT, RW, MAP_SHARED, 0);
+    long view = region_map(region, BASE, UNIT, READ_WRITE, MAP_SHARED, 0);
     unsigned *word = (unsigned *)(view + 512);
     await(1);
     *word = 1;
