@@ -174,6 +174,7 @@ public sealed unsafe partial class Mm
         FaultOutcome outcome = Pages.Devices.Find(frame)!.MigrateToRam(task, vma, address, frame);
         _system.PageLocks.Unlock(frame);
         Pages.Put(frame);
-        return outcome;
+        // Room in the machine's memory is of no use to a device that has run out of its own: asked again, it would say the same for ever.
+        return outcome == FaultOutcome.OutOfMemory && Pages.FreeFrames > _system.Reclaim.Marks.High ? FaultOutcome.BusError : outcome;
     }
 }
