@@ -72,6 +72,9 @@ public struct VmaUsage
         _swapProportional += (Pfn.Size << Fraction) / (ulong)Math.Max(1, users);
     }
 
+    /// <summary>Shared memory that is in the swap area belongs to its file, and is divided among nobody.</summary>
+    internal void AddSwappedShmem() => Swapped += Pfn.Size;
+
     public void Add(in VmaUsage other)
     {
         _proportional += other._proportional;
@@ -105,6 +108,8 @@ public sealed unsafe partial class Mm
     internal VmaUsage UsageOf(Task? task, Vma vma, ulong at, ulong to)
     {
         var usage = default(VmaUsage);
+        if (vma.Cache is ShmemPageCache shmem)
+            CountSwapped(vma, shmem, at, to, ref usage);
         while (Tables.NextRun(ref at, to, out ulong* entries, out int count, out int level))
         {
             using (PageTableLock.Enter(task))
@@ -123,6 +128,19 @@ public sealed unsafe partial class Mm
             at += (ulong)count << Pfn.Shift;
         }
         return usage;
+    }
+
+    /// <summary>Pages of a file in the swap area, which no entry tells of; a private mapping has its own in the place of some (smap_gather_stats).</summary>
+    private void CountSwapped(Vma vma, ShmemPageCache shmem, ulong start, ulong end, ref VmaUsage usage)
+    {
+        bool copies = (vma.Flags & (VmFlags.Shared | VmFlags.Write)) == VmFlags.Write;
+        ulong index = vma.IndexOf(start), behind = index + ((end - start) >> Pfn.Shift);
+        for (; shmem.TryGetNextSwapped(ref index) && index < behind; index++)
+        {
+            ulong* entry = copies ? Tables.Find(vma.Start + ((index - vma.PageOffset) << Pfn.Shift)) : null;
+            if (entry is null || Volatile.Read(ref *entry) == 0)
+                usage.AddSwappedShmem();
+        }
     }
 
     private void CountLeaf(Vma vma, ulong leaf, ulong bytes, ref VmaUsage usage)
@@ -149,7 +167,7 @@ public sealed unsafe partial class Mm
         else if (SwapEntry.TryDecode(entry, out SwapEntry swap))
         {
             if (swap.Kind == SwapKind.Swap)
-                usage.AddSwapped(1);
+                usage.AddSwapped((int)_system.Swap.CountOf(swap.Offset));
             else if (swap.HasFrame)
                 CountPage(vma, swap.Frame, 0, Pages[swap.Frame].MapCount, Pfn.Size, ref usage);
         }

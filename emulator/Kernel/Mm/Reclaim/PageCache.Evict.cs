@@ -12,6 +12,13 @@ public abstract unsafe partial class PageCache
     /// <summary>Pages in the swap area.</summary>
     public long SwappedPages => _swapped.Count;
 
+    /// <summary>The next page at or after an index that is in the swap area.</summary>
+    internal bool TryGetNextSwapped(ref ulong index)
+    {
+        lock (_lock)
+            return SwappedPages != 0 && _swapped.TryGetNext(index, out index, out _);
+    }
+
     /// <summary>
     /// Takes a page out of the cache if only the cache and the caller refer to it; its contents are safe afterwards. The caller holds the
     /// page lock, has unmapped and flushed the page, and frees the frame, whose references are gone.
