@@ -44,6 +44,7 @@ public sealed partial class Machine : IDisposable
         MemorySystem.Shootdown.Ceiling = options.FlushCeiling;
         MemorySystem.Shootdown.SharedPolicy = Shootdown.Policies.SharedFlushPolicies.Find(options);
         LockDep = options.LockDep ? new LockDep(Violations.Report) : null;
+        MemorySystem.PageLocks.LockDep = LockDep;
         Checker = options.Check ? new Checker.CoherenceChecker(MemorySystem, Platform.Vcpus, Violations.Report) : null;
         foreach (string assignment in options.Sysctls)
             MemorySystem.Sysctls.TrySet(assignment);

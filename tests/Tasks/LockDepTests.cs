@@ -1,4 +1,6 @@
+using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Notifiers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
@@ -42,6 +44,55 @@ public sealed class LockDepTests
             }
         }
         Assert.That(Run(InOrder, InOrder), Is.Empty);
+    }
+
+    /// <summary>A reverse-map walk takes i_mmap_rwsem with the page locked, so nobody waits for a page under that; trying is no waiting.</summary>
+    [TestCase(false, "lock order inversion")]
+    [TestCase(true, "")]
+    public void Pages_are_locked_before_what_leads_to_their_mappings(bool tries, string rule)
+    {
+        IReadOnlyList<Violation> found = Run(task =>
+        {
+            MemorySystem system = task.Machine.MemorySystem;
+            PageLocks locks = system.PageLocks;
+            var rmap = new RwSemaphore(LockClass.MappingsLock);
+            Assert.That(system.Pages.TryAllocate(PageFlags.None, zero: false, out Pfn page));
+            locks.Lock(task, page);
+            using (rmap.EnterRead(task))
+                task.PreemptionPoint();
+            locks.Unlock(page);
+            using (rmap.EnterWrite(task))
+            {
+                if (tries)
+                    Assert.That(locks.TryLock(page));
+                else
+                    locks.Lock(task, page);
+                locks.Unlock(page);
+            }
+            system.Pages.Put(page);
+        });
+        Assert.That(Rules(found), Is.EqualTo(rule));
+    }
+
+    /// <summary>Reclaim takes i_mmap_rwsem; whoever allocates while holding it might wait for itself. Memory need not be short for that to be found.</summary>
+    [Test]
+    public void Nobody_allocates_under_a_lock_that_reclaim_takes()
+    {
+        IReadOnlyList<Violation> found = Run(task =>
+        {
+            MemorySystem system = task.Machine.MemorySystem;
+            var rmap = new RwSemaphore(LockClass.MappingsLock);
+            using (system.ReclaimMap.Enter(task))
+            using (rmap.EnterRead(task))
+                task.PreemptionPoint();
+            using (rmap.EnterWrite(task))
+            {
+                Assert.That(system.Pages.TryAllocate(task, PageFlags.None, zero: false, out Pfn page));
+                system.Pages.Put(page);
+            }
+        });
+        Assert.That(Rules(found), Is.EqualTo("lock order inversion"));
+        Assert.That(found[0].Text, Does.Contain("fs_reclaim").And.Contain("i_mmap_lock"));
     }
 
     [Test]

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Memory;
 
@@ -24,29 +25,42 @@ internal sealed class PageLocks
 
     public bool IsLocked(Pfn frame) => (Word(frame) & (uint)PageFlags.Locked) != 0;
 
+    /// <summary>Who watches, or null.</summary>
+    public LockDep? LockDep { get; set; }
+
     /// <summary>trylock_page. The caller holds a reference.</summary>
-    public bool TryLock(Pfn frame) => (Interlocked.Or(ref Word(frame), (uint)PageFlags.Locked) & (uint)PageFlags.Locked) == 0;
+    public bool TryLock(Pfn frame)
+    {
+        bool locked = TrySet(frame);
+        if (locked)
+            LockDep?.AcquirePage(null, this, nameof(TryLock));
+        return locked;
+    }
+
+    private bool TrySet(Pfn frame) => (Interlocked.Or(ref Word(frame), (uint)PageFlags.Locked) & (uint)PageFlags.Locked) == 0;
 
     /// <summary>lock_page: may sleep. The caller holds a reference.</summary>
     /// <param name="task">The caller; null only while nobody else can hold the lock for long.</param>
     public void Lock(Task? task, Pfn frame)
     {
         task?.PreemptionPoint();
-        if (TryLock(frame))
+        LockDep?.AcquirePage(task, this, nameof(Lock));
+        if (TrySet(frame))
             return;
         if (task is null)
             Spin(frame);
         else
-            Queue(frame).Wait(task, (this, frame), static s => s.Item1.TryLock(s.frame), interruptible: false);
+            Queue(frame).Wait(task, (this, frame), static s => s.Item1.TrySet(s.frame), interruptible: false);
     }
 
-    private void Spin(Pfn frame) => SpinWait.SpinUntil(() => TryLock(frame));
+    private void Spin(Pfn frame) => SpinWait.SpinUntil(() => TrySet(frame));
 
     /// <summary>Waits until nobody holds the lock, without taking it (folio_wait_locked).</summary>
     public void Wait(Task task, Pfn frame) => Queue(frame).Wait(task, (this, frame), static s => !s.Item1.IsLocked(s.frame), interruptible: false);
 
     public void Unlock(Pfn frame)
     {
+        LockDep?.ReleasePage(this);
         Interlocked.And(ref Word(frame), ~(uint)PageFlags.Locked);
         // A full fence, as WakeAll has one: few pages have anybody waiting.
         WaitQueue queue = Queue(frame);

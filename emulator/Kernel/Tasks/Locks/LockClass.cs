@@ -18,6 +18,7 @@ public sealed class LockClass(string name)
 
     /// <summary>Of mappings of drivers' frames: a driver takes those back while the mappings of the file behind them are locked.</summary>
     internal static LockClass DeviceMappingsLock { get; } = new("i_mmap_lock(device)");
+    internal static LockClass Page { get; } = new("page_lock");
     internal static LockClass AnonVma { get; } = new("anon_vma_lock");
     internal static LockClass Srcu { get; } = new("srcu_gp_mutex");
     internal static LockClass SrcuRead { get; } = new("srcu");

@@ -12,6 +12,7 @@ namespace Emulator.Kernel.Tasks.Locks;
 internal sealed class LockDep(Action<Task?, string, string> report)
 {
     private readonly ConcurrentDictionary<int, List<HeldLock>> _held = new();
+    private readonly ConcurrentDictionary<int, int> _pages = new();
     private readonly LockGraph _graph = new();
 
     /// <param name="Lock">The lock itself.</param>
@@ -41,6 +42,30 @@ internal sealed class LockDep(Action<Task?, string, string> report)
     /// <summary>A task has taken a lock without waiting: nobody can be waiting in a circle because of that.</summary>
     public void Acquired(Task task, object what, LockClass lockClass, LockMode mode, string where) =>
         Mine.Add(new HeldLock(what, new LockNode(lockClass, 0), mode, LockKind.Sleeping, where));
+
+    /// <summary>
+    /// A page is locked, after waiting or not. Whoever has one already only tries further ones, and may have hundreds; so all of a thread's count
+    /// as one lock, which is taken with the first and released with the last.
+    /// </summary>
+    /// <param name="task">The caller, if it waited.</param>
+    /// <param name="what">Stands for all pages.</param>
+    /// <param name="where">For reports.</param>
+    public void AcquirePage(Task? task, object what, string where)
+    {
+        if (_pages.AddOrUpdate(Environment.CurrentManagedThreadId, 1, static (_, count) => count + 1) > 1)
+            return;
+        if (task is not null)
+            Acquire(task, what, LockClass.Page, LockKind.Sleeping, LockMode.Exclusive, 0, where);
+        else
+            Mine.Add(new HeldLock(what, new LockNode(LockClass.Page, 0), LockMode.Exclusive, LockKind.Sleeping, where));
+    }
+
+    /// <summary>A page is unlocked. Those that were born locked were never acquired.</summary>
+    public void ReleasePage(object what)
+    {
+        if (_pages.AddOrUpdate(Environment.CurrentManagedThreadId, 0, static (_, count) => Math.Max(0, count - 1)) == 0)
+            Release(what);
+    }
 
     /// <summary>A task waits until nobody holds a lock, without taking it (lock_sync).</summary>
     public void Synchronize(Task task, object what, LockClass lockClass, string where)
@@ -92,7 +117,11 @@ internal sealed class LockDep(Action<Task?, string, string> report)
     }
 
     /// <summary>A task's thread goes back to the pool.</summary>
-    public void Forget() => _held.TryRemove(Environment.CurrentManagedThreadId, out _);
+    public void Forget()
+    {
+        _held.TryRemove(Environment.CurrentManagedThreadId, out _);
+        _pages.TryRemove(Environment.CurrentManagedThreadId, out _);
+    }
 
     private void Check(Task task, in HeldLock outer, in HeldLock next)
     {
