@@ -1,7 +1,7 @@
 // What one invalidation costs: punch [SHARERS [ROUNDS [PAGES [WORK [busy|idle]]]]].
 // SHARERS processes share a region with a file of memory in it. In each round pages are punched out of the file, which must reach the
 // TLBs of all sharers; then the pages are written anew and every sharer looks for the new stamps. Each has WORK pages of its own in use
-// besides, which the flushes are not about. Busy sharers run, as far as there are vCPUs, while the hole is punched; idle ones sleep.
+// besides, which the holes are not about. Busy sharers run, as far as there are vCPUs, while the hole is punched; idle ones sleep.
 // The holes are what is measured.
 #include "region.h"
 #include "guest/measure.h"
@@ -22,12 +22,16 @@ static uint64_t stamp(uint32_t round, long page)
     return (uint64_t)round << 32 | (uint64_t)page | 1UL << 63;
 }
 
-// A busy sharer works for a while before it lets others run, so that a hole finds vCPUs in the midst of sharers.
-static void use(volatile uint64_t *own, long instructions)
+// A busy sharer works for a while before it lets others run, so that a hole finds vCPUs in the midst of sharers that use the pages.
+// What it reads there it must not judge: a hole, or a stamp.
+static void use(volatile uint64_t *own, const volatile uint64_t *shared, long instructions)
 {
-    for (long left = instructions; left > 0; left -= 4 * work)
+    for (long left = instructions; left > 0; left -= 4 * (work + pages)) {
         for (long i = 0; i < work; i++)
             own[i * 512]++;
+        for (long i = 0; i < pages; i++)
+            (void)shared[i * 512];
+    }
 }
 
 static void share(void)
@@ -37,7 +41,7 @@ static void share(void)
     while (!LOAD_ACQUIRE(&board->over)) {
         uint32_t round = LOAD_ACQUIRE(&board->round);
         bool news = round != seen && !LOAD_ACQUIRE(&board->over);
-        use(own, news || !busy ? 1 : 20000);
+        use(own, shared, busy && !news ? 20000 : 1);
         if (news) {
             for (long i = 0; i < pages; i++)
                 CHECK_EQ(shared[i * 512], stamp(round, i));

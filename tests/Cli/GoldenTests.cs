@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.RegularExpressions;
 using Emulator.Tests.Guests;
 
@@ -24,6 +25,16 @@ public sealed partial class GoldenTests
     {
         string[] command = EmulatedHost.CommandLine("compare", "--help");
         Check("help-compare", NativeHost.Run(EmulatedHost.CommandSettings, command[0], command[1..]).Output);
+    }
+
+    /// <summary>The frame of the table; counts are masked, and one policy leaves nothing to be ordered.</summary>
+    [Test]
+    public void A_comparison_as_a_table()
+    {
+        string[] command = EmulatedHost.CommandLine("compare", "--flush", "union-mask", "--sweep", "sharers=1,2", GuestPrograms.Guest("mshare/punch").Program, "{sharers}", "2");
+        string table = Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(NativeHost.Run(EmulatedHost.CommandSettings, command[0], command[1..]).Output));
+        IEnumerable<string> lines = table.Split('\n').Select(line => line.Trim());
+        Check("compare-table", Rules().Replace(Blanks().Replace(Numbers().Replace(string.Join('\n', lines), "N"), " "), "RULE"));
     }
 
     [TestCase("hello"), TestCase("fork", "2"), TestCase("crash", "null")]
@@ -83,6 +94,9 @@ public sealed partial class GoldenTests
 
     [GeneratedRegex(@"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\wx])", RegexOptions.None, Patience)]
     private static partial Regex Numbers();
+
+    [GeneratedRegex("─+", RegexOptions.None, Patience)]
+    private static partial Regex Rules();
 
     [GeneratedRegex(" {2,}", RegexOptions.None, Patience)]
     private static partial Regex Blanks();
