@@ -57,9 +57,32 @@ internal sealed class FlushForEveryPage : Claim
             notifier.Unregister(stage.Task);
             tables.End();
         }, static options => options with { SwapBytes = 64 << 20 });
+        (ulong everybody, _) = OnRegion(evidence, "notifier-flush-all");
+        (ulong each, ulong batches) = OnRegion(evidence, "batched");
+        Require(everybody == Pages && each == 0 && batches is > 0 and < Pages / 8, "msharefs does not show the same");
         Require(ordinary is > 0 and < Pages / 8, "reclaim does not batch ordinary memory either");
         Require(shared > 0, "reclaim does not flush the host at all");
         return Judge(shared == Pages);
+    }
+
+    /// <summary>Reclaims pages of a region of msharefs: flushes for single pages, and for batches of them.</summary>
+    private static (ulong Each, ulong Batches) OnRegion(Evidence evidence, string policy)
+    {
+        (ulong, ulong) counted = default;
+        evidence.Stage($"msharefs with --flush {policy}, two sharers", 3, stage =>
+        {
+            Actor a = stage.Enter("A", 0, keepsRunning: true), b = stage.Enter("B", 1, keepsRunning: true);
+            Region region = Region.Make(a, 0);
+            Require(region.CreateMapping(a, Region.Start, Pages << Pfn.Shift) == 0, "nothing can be mapped in the region");
+            a.Do(static task => Touch(task, Region.Start));
+            region.Attach(b);
+            stage.ResetCounters();
+            Reclaim(stage, region.Host(a), Region.Start);
+            counted = (stage.Since(ShootdownCounter.SharedRequests), stage.Since(ShootdownCounter.BatchFlushes));
+            stage.Evidence.Add($"{Pages} pages reclaimed with {counted.Item1} flushes of single pages and {counted.Item2} of batches");
+            stage.Count(ShootdownCounter.IpisSent);
+        }, options => options with { SwapBytes = 64 << 20, FlushPolicy = policy });
+        return counted;
     }
 
     private static void Touch(Task task, ulong at)
