@@ -22,20 +22,38 @@ internal sealed class ClaimsCommand
     {
         var list = new Command("list", "what was claimed, by whom, and the verdict that is expected") { _json, _color };
         var run = new Command("run", "try claims on machines made for them; the exit status is 1 if a verdict is not the expected one") { _which, _all, _json, _brief, _seed, _color };
-        list.SetAction(parsed => TryPalette(parsed, out Palette? palette) ? List(parsed.GetValue(_json), palette!) : Wrong(parsed));
-        run.SetAction(parsed => TryPalette(parsed, out Palette? palette) ? Run(parsed, palette!) : Wrong(parsed));
-        Command = new RootCommand("Claims about Linux's secondary MMUs as scenarios: emulator claims list, emulator claims run 3 5 7, emulator claims run --all.") { list, run };
+        list.SetAction(parsed => Carefully(parsed, List));
+        run.SetAction(parsed => Carefully(parsed, Run));
+        Verb = new Command("claims", "Claims about Linux's secondary MMUs as scenarios: emulator claims list, emulator claims run 3 5 7, emulator claims run --all.") { list, run };
+        Root = new RootCommand { Verb };
     }
 
-    private RootCommand Command { get; }
+    private Command Verb { get; }
 
-    /// <param name="args">What follows the verb.</param>
+    private RootCommand Root { get; }
+
+    /// <param name="args">All arguments, the verb first.</param>
     public int Execute(string[] args)
     {
-        ParseResult parsed = Command.Parse(args);
+        ParseResult parsed = Root.Parse(args);
         if (parsed.Errors.Count > 0 && !args.Any(a => a is "--help" or "-h" or "-?"))
-            return CommandLine.UsageError(parsed.CommandResult.Command == Command ? "claims: give list or run" : $"claims: {parsed.Errors[0].Message}");
+            return CommandLine.UsageError(parsed.CommandResult.Command == Verb ? "claims: give list or run" : $"claims: {CommandLine.Plain(parsed.Errors[0])}");
         return parsed.Invoke();
+    }
+
+    /// <summary>Carries out an action; one line if the output cannot be written.</summary>
+    private int Carefully(ParseResult parsed, Func<ParseResult, Palette, int> action)
+    {
+        if (!TryPalette(parsed, out Palette? palette))
+            return CommandLine.UsageError($"--color {parsed.GetValue(_color)}: give auto, always or never");
+        try
+        {
+            return action(parsed, palette!);
+        }
+        catch (IOException e)
+        {
+            return CommandLine.Failure(ExitCodes.OurFailure, $"claims: {e.Message}");
+        }
     }
 
     private bool TryPalette(ParseResult parsed, out Palette? palette)
@@ -45,11 +63,9 @@ internal sealed class ClaimsCommand
         return palette is not null;
     }
 
-    private int Wrong(ParseResult parsed) => CommandLine.UsageError($"--color {parsed.GetValue(_color)}: give auto, always or never");
-
-    private static int List(bool json, Palette palette)
+    private int List(ParseResult parsed, Palette palette)
     {
-        if (json)
+        if (parsed.GetValue(_json))
         {
             foreach (Claim claim in ClaimList.All)
                 Console.Out.WriteLine(ClaimJson.Write(claim));
@@ -70,6 +86,8 @@ internal sealed class ClaimsCommand
         var claims = new List<Claim>();
         foreach (string name in which)
         {
+            if (name.StartsWith('-'))
+                return CommandLine.UsageError($"claims run: there is no option {name}");
             if (ClaimList.Find(name) is not { } claim)
                 return CommandLine.UsageError($"claims run {name}: there is no such claim; 'emulator claims list' shows them");
             claims.Add(claim);

@@ -10,7 +10,7 @@ internal static class CommandLine
     public static int Run(string[] args)
     {
         if (args.Length > 0 && args[0].Equals("claims", StringComparison.Ordinal))
-            return new ClaimsCommand().Execute(args[1..]);
+            return new ClaimsCommand().Execute(args);
         (GuestCommand command, int start) = args.FirstOrDefault() switch
         {
             "run" => (new RunCommand(), 1),
@@ -34,7 +34,7 @@ internal static class CommandLine
     }
 
     /// <summary>The library's message, without the names of C# types.</summary>
-    private static string Plain(ParseError error)
+    public static string Plain(ParseError error)
     {
         if (error.SymbolResult is OptionResult { Tokens.Count: > 0 } option && error.Message.Contains("System.", StringComparison.Ordinal))
             return $"{option.Option.Name} {option.Tokens[0].Value}: not a number";
