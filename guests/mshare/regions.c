@@ -42,6 +42,9 @@ static void files(void)
     int fd = create(FOLDER "one");
     CHECK(fd >= 0);
     CHECK_EQ(create(FOLDER "one"), -EEXIST);
+    int again = (int)sys(openat, AT_FDCWD, FOLDER "one", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(again >= 0);
+    CHECK_EQ(sys(close, again), 0);
     CHECK_EQ(sys(rename, FOLDER "one", FOLDER "mshare_info"), -EPERM);
     CHECK_EQ(sys(stat, FOLDER "one", &st), 0);
     CHECK_EQ(st.st_mode, S_IFREG | 0600);

@@ -41,6 +41,10 @@ public sealed class MshareTests
         AssertPasses(Guest("sharing"), GuestPrograms.Deterministic(vcpus, seed) with { SwapBytes = 64 << 20, Disturbance = new DisturbanceRates(2000, 2000, 500, 5000) });
 
     [Test]
+    public void A_region_has_an_owner_for_the_OOM_killer([Values(1, 4)] int vcpus, [Values] bool deterministic, [Values(1UL, 2UL, 3UL)] ulong seed) =>
+        AssertPasses(Guest("owner"), new MachineOptions { Vcpus = vcpus, Deterministic = deterministic, Seed = seed, MemoryBytes = 64 << 20 });
+
+    [Test]
     public void Two_thousand_processes_share_a_region() =>
         AssertPasses(Guest("crowd", "2000") with { Timeout = TimeSpan.FromSeconds(120) }, GuestPrograms.Parallel(2) with { MemoryBytes = 2UL << 30 });
 

@@ -11,6 +11,9 @@ internal sealed class MshareFile(MshareRegion region, int flags) : OpenFile(flag
 
     internal override bool CanPoll => false;
 
+    /// <summary>simple_setattr stores a size that means nothing: a region has what MSHAREFS_SET_SIZE gave it. So O_TRUNC is welcome.</summary>
+    public override long Truncate(Task task, long length) => length < 0 ? -Errno.EINVAL : 0;
+
     public override long Ioctl(Task task, uint command, ulong argument)
     {
         switch ((MshareIoctl)command)
