@@ -33,7 +33,7 @@ internal sealed class RangeUnlinkPolicy : SharedFlushPolicy
 
     public override string Price => "a full flush of each sharer that was linked, and a fault for each of them, for every change, whatever page it touches";
 
-    public override string Limits => "every access under the same top-level entry faults, and waits while any change is under way; frees of tables come after the end, and need a flush of their own";
+    public override string Limits => "every access under the same top-level entry faults, and waits while any change is under way; frees of tables come after the end, and need a flush of their own; the variant rfc-v3 has no links to take away";
 
     internal override void Flush(in SharedFlush flush)
     {
@@ -44,6 +44,9 @@ internal sealed class RangeUnlinkPolicy : SharedFlushPolicy
     internal override void RangeStart(Task? task, Mm host, in MmuNotifierRange range)
     {
         SharedTables tables = host.Sharing!;
+        // The posted variant does not count its links, and takes none away.
+        if (tables.IsLeaky)
+            return;
         tables.HoldLinks();
         foreach (ref readonly Sharer sharer in tables.Sharers)
         {
@@ -52,5 +55,9 @@ internal sealed class RangeUnlinkPolicy : SharedFlushPolicy
         }
     }
 
-    internal override void RangeEnd(Task? task, Mm host, in MmuNotifierRange range) => host.Sharing!.AllowLinks();
+    internal override void RangeEnd(Task? task, Mm host, in MmuNotifierRange range)
+    {
+        if (!host.Sharing!.IsLeaky)
+            host.Sharing.AllowLinks();
+    }
 }
