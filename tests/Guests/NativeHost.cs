@@ -63,6 +63,19 @@ public static class NativeHost
         return new(output.Result, errors.Result, ended ? process.ExitCode : Outcome.TimedOut);
     }
 
+    /// <summary>Compiles C against the installed C library; the test is ignored where that cannot be done.</summary>
+    public static void CompileStatic(string source, string output, params string[] more)
+    {
+        if (!IsLinux64 || Find("gcc") is not { } gcc)
+        {
+            Assert.Ignore("no gcc here");
+            return;
+        }
+        GuestRun shell = new("") { Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"] };
+        Outcome built = Run(shell, gcc, ["-O2", "-static", "-pthread", .. more, "-o", output, source]);
+        Assert.That(built.Status, Is.Zero, built.ToString());
+    }
+
     private static string? FindDefaults()
     {
         GuestRun nothing = new("");

@@ -125,6 +125,21 @@ public sealed class MigrateVmaTests
         Assert.That(device.Freed, Is.EqualTo(1));
     });
 
+    /// <summary>The machine has room, so neither reclaim nor the OOM killer can help: the access fails instead of being tried for ever.</summary>
+    [Test]
+    public void A_device_without_memory_of_its_own_fails_the_access_in_a_machine_that_has_room([Values(FaultFlags.Read, FaultFlags.Write)] FaultFlags access) => Run((task, at, device) =>
+    {
+        MoveToDevice(task, at, device);
+        device.AtFault = FaultOutcome.OutOfMemory;
+        Assert.That(task.Mm.HandleFault(task, at, access), Is.EqualTo(FaultOutcome.BusError));
+        Assert.That(task.TryRead(at, out ulong _), Is.False, "the kernel's own access to the guest's memory");
+        Assert.That(task.Mm.PinUserPages(task, at, FollFlags.Write, new Pfn[1]), Is.EqualTo(-Errno.EFAULT));
+        Assert.That(device.Freed, Is.Zero);
+        Assert.That(task.Machine.Pages[device.First].RefCount, Is.EqualTo(1));
+        device.AtFault = FaultOutcome.Done;
+        Assert.That(task.Mm.HandleFault(task, at, access), Is.EqualTo(FaultOutcome.Done));
+    });
+
     [Test]
     public void A_pinned_page_and_a_page_that_somebody_holds_stay() => Run((task, at, device) =>
     {
