@@ -37,6 +37,7 @@ public sealed partial class Machine : IDisposable
         Platform = new Platform(new PhysicalMemory(options.MemoryBytes), options.Vcpus, options.Tlb, options.Cpu);
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform, options.SwapBytes);
+        Pages.CurrentTask = () => CurrentTask;
         MemorySystem.HugeTlb.Default.Resize(options.HugePages);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
         MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;

@@ -204,7 +204,7 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
         ref Page page = ref Pages[frame];
         if (page.Owner == 0)
             return false;
-        if (Pages.GetCache(page.Owner) is not { } cache)
+        if (Pages.CacheOf(page.Owner) is not { } cache)
         {
             Report($"{frame} belongs to cache {page.Owner}, which is gone");
             return false;
@@ -214,7 +214,6 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
             Report($"{frame} says it is page {page.Index} of cache {page.Owner}, where {(found ? cached.ToString() : "nothing")} is");
         if (found)
             Pages.Put(cached);
-        cache.PutUser();
         return found && cached == frame;
     }
 

@@ -61,6 +61,9 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>The locks of pages; of a 2 MiB page the head has it.</summary>
     internal PageLocks Locks { get; }
 
+    /// <summary>Who runs on the calling thread, for those who may have to wait and were not told for whom.</summary>
+    internal Func<Tasks.Task?> CurrentTask { get; set; } = static () => null;
+
     /// <summary>Where shmem's pages go when memory runs short.</summary>
     internal SwapArea? Swap { get; set; }
 
@@ -98,8 +101,11 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>All page caches there are.</summary>
     internal ICollection<PageCache> Caches => _caches.Values;
 
-    /// <summary>The page cache of that number, with one more user, unless it is gone.</summary>
-    internal PageCache? GetCache(uint number) => _caches.TryGetValue(number, out PageCache? cache) && cache.TryGetUser() ? cache : null;
+    /// <summary>
+    /// The page cache of that number, or null if it is gone. Who holds the lock of one of its pages may use it as long: the last user takes
+    /// the pages out, and waits for their locks. To be a user meanwhile could make the caller the last one, who waits for himself.
+    /// </summary>
+    internal PageCache? CacheOf(uint number) => _caches.GetValueOrDefault(number);
 
     /// <summary>Notes a use of a page that no processor's accessed bit tells of (mark_page_accessed).</summary>
     internal static void MarkAccessed(ref Page page)

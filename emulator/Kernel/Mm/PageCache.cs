@@ -157,7 +157,8 @@ public abstract unsafe partial class PageCache
     /// <summary>Nobody maps or knows the file any more.</summary>
     protected virtual void Release()
     {
-        RemovePages(null, 0, ulong.MaxValue >> 12, evenCopies: true);
+        // Reclaim or migration may hold the lock of one of them.
+        RemovePages(Pages.CurrentTask(), 0, ulong.MaxValue >> 12, evenCopies: true);
         Pages.Unregister(Id);
     }
 }

@@ -19,7 +19,6 @@ internal sealed partial class Migration
             {
                 Rmap.Place place = system.Rmap.PlaceOf(page.Frame);
                 system.Rmap.TryToMigrate(task, place, page.Frame, TtuFlags.None);
-                Rmap.Leave(place);
             }
             page = page with { Migrate = Volatile.Read(ref mapCount) == 0 && IsUnused(page.Frame, faultPage) };
         }
@@ -104,7 +103,6 @@ internal sealed partial class Migration
     {
         Rmap.Place place = system.Rmap.PlaceOf(old);
         Rmap.RemoveMigrationEntries(task, place, old, replacement);
-        Rmap.Leave(place);
     }
 
     /// <summary>The page at which a processor faulted stays locked until the fault ends.</summary>

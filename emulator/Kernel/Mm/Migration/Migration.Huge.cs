@@ -55,7 +55,6 @@ internal sealed partial class Migration
             m.Moved = vma.Mm.TryMigrateLeaf(m.Task, address, m.Old, m.New, m.References);
             return !m.Moved;
         });
-        Rmap.Leave(place);
         return move.Moved;
     }
 

@@ -123,7 +123,6 @@ internal sealed partial class Migration(MemorySystem system)
         bool moved = move.Unmapped && TryMove(move);
         Pfn current = moved ? move.New : move.Old;
         Rmap.RemoveMigrationEntries(task, move.Place, move.Old, current);
-        Rmap.Leave(move.Place);
         system.PageLocks.Unlock(move.New);
         system.PageLocks.Unlock(move.Old);
         // Who took the last entry away meanwhile could not have the lock to do it.

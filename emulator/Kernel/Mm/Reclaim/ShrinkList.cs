@@ -148,13 +148,12 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
     private bool FreeCached(Pfn frame)
     {
         ref Page page = ref Pages[frame];
-        if (Pages.GetCache(page.Owner) is not { } cache)
+        if (Pages.CacheOf(page.Owner) is not { } cache)
             return false;
-        bool evicted = cache.TryEvict(frame, page.Index);
-        cache.PutUser();
-        if (evicted)
-            FreeFrozen(frame);
-        return evicted;
+        if (!cache.TryEvict(frame, page.Index))
+            return false;
+        FreeFrozen(frame);
+        return true;
     }
 
     private void FreeFrozen(Pfn frame)

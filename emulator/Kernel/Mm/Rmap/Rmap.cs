@@ -33,7 +33,7 @@ internal sealed partial class Rmap(MemorySystem system)
     /// <summary>Whose a page is, and where in it, kept while a page is out of all mappings.</summary>
     internal readonly record struct Place(AnonVma? Anon, PageCache? Cache, ulong Index);
 
-    /// <summary>Where a page belongs; a page cache is held by one more user until <see cref="Leave"/>.</summary>
+    /// <summary>Where a page belongs. The caller holds the page's lock, which keeps the page cache.</summary>
     public Place PlaceOf(Pfn frame)
     {
         Pfn head = Pages.HeadOf(frame);
@@ -42,17 +42,13 @@ internal sealed partial class Rmap(MemorySystem system)
         ulong index = page.Index + (frame.Value - head.Value);
         if (page.IsAnon)
             return new Place(system.AnonVmas.Find(owner), null, index);
-        return (page.Flags & PageFlags.Cache) != 0 ? new Place(null, Pages.GetCache(owner), index) : default;
+        return (page.Flags & PageFlags.Cache) != 0 ? new Place(null, Pages.CacheOf(owner), index) : default;
     }
-
-    public static void Leave(in Place place) => place.Cache?.PutUser();
 
     /// <summary>Calls <paramref name="visit"/> for every VMA and address that may map the page, entries not looked at.</summary>
     public void Walk<TState>(Task? task, Pfn frame, ref TState state, RmapVisitor<TState> visit)
     {
-        Place place = PlaceOf(frame);
-        Walk(task, place, ref state, visit);
-        Leave(place);
+        Walk(task, PlaceOf(frame), ref state, visit);
     }
 
     public static void Walk<TState>(Task? task, in Place place, ref TState state, RmapVisitor<TState> visit)
