@@ -24,5 +24,5 @@ internal record struct FillRecord(long Number, long AsOf, bool ViaTable, long Ti
     }
 
     public override readonly string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"cached at #{Number} (time {TimeNs} ns) by {(Comm is null ? "the kernel" : $"{Comm}[{Tid}]")}, rip 0x{Rip:x}{(ViaTable ? ", by way of a table cached earlier" : "")}{(AsOf > Number ? string.Create(CultureInfo.InvariantCulture, $", seen to agree with the tables at #{AsOf}") : "")}");
+        $"{Number} (time {TimeNs} ns): cached by {(Comm is null ? "the kernel" : $"{Comm}[{Tid}]")}, rip 0x{Rip:x}{(ViaTable ? ", by way of a table cached earlier" : "")}{(AsOf > Number ? string.Create(CultureInfo.InvariantCulture, $", seen to agree with the tables at #{AsOf}") : "")}");
 }

@@ -150,14 +150,14 @@ internal sealed unsafe class VcpuWitness(CoherenceChecker checker, Vcpu vcpu) : 
         if (known)
         {
             fill.Reported = true;
-            text.Append("  ").Append(fill.ToString()).Append('\n');
+            text.Append("  #").Append(fill.ToString()).Append('\n');
             AppendFlushes(text, fill, cached, address);
         }
         Pfn frame = cached.FrameOf(address);
         text.Append(CultureInfo.InvariantCulture, $"  frame 0x{frame.Value:x}, oldest event first:\n{checker.History.Describe(frame)}");
         bool inGuest = vcpu.IsExecuting;
         string who = string.Create(CultureInfo.InvariantCulture,
-            $"vCPU {vcpu.Id}{(Task is { } task ? $" ({task}{(inGuest ? "" : ", in the kernel")})" : "")} {FormattableString.Invariant(what)} at #{checker.Clock.Now} (time {checker.System.Shootdown.NowNs()} ns)");
+            $"#{checker.Clock.Now} (time {checker.System.Shootdown.NowNs()} ns): vCPU {vcpu.Id}{(Task is { } task ? $" ({task}{(inGuest ? "" : ", in the kernel")})" : "")} {FormattableString.Invariant(what)}");
         checker.Found(new Finding(Task, rule, who, vcpu.State->Registers.Rip, text.ToString()), vcpu, inGuest);
     }
 

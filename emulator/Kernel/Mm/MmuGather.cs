@@ -165,6 +165,8 @@ internal sealed class MmuGather
         }
         (_active, _count, _forced) = (0, 0, false);
         FreeTables();
+        // Others may use what was freed before the caller goes on (cond_resched in __tlb_batch_free_encoded_pages).
+        _task?.PreemptionPoint();
     }
 
     private void FreeTables()

@@ -183,8 +183,8 @@ public sealed unsafe class StaleTests
         stand.Tlb.FlushPage(stand.Self, mm, _page);
         Touch(stand, _page, Access.Write);
         string[] lines = stand.Findings[0].Text.Split('\n');
-        Assert.That(lines[0], Does.Match(@"^vCPU 1 writes 0x20000000 as frame 0x\w+ \(Writable, User, Dirty.*\), where the tables have nothing by now at #\d+"));
-        Assert.That(lines[1], Does.Match(@"cached at #\d+ .* by the kernel"));
+        Assert.That(lines[0], Does.Match(@"^#\d+ \(time \d+ ns\): vCPU 1 writes 0x20000000 as frame 0x\w+ \(Writable, User, Dirty.*\), where the tables have nothing by now"));
+        Assert.That(lines[1], Does.Match(@"#\d+ .*: cached by the kernel"));
         Assert.That(lines[2], Does.Contain("flushes since that cover it"));
         Assert.That(lines[3], Does.Match($@"#\d+ to #\d+: 20000000-20001000 of address space {mm.Context.Id}, by the kernel on vCPU 0"));
         Assert.That(lines[4], Does.Match(@"vCPU 0: asked, dropped page 20000000 of PCID \d"));
