@@ -30,12 +30,12 @@ public sealed unsafe partial class Mm
             address = Math.Max(address, vma.Start);
             // Any permission will do, so that locking a mapping that is only to be executed works.
             bool write = (vma.Flags & (VmFlags.Write | VmFlags.Shared)) == VmFlags.Write;
-            FaultOutcome outcome = (vma.Flags & VmFlags.Access) == 0 ? FaultOutcome.Forbidden : FaultOutcome.Done;
+            var outcome = FaultOutcome.Done;
             ulong vmaEnd = vma.End;
             if ((vma.Flags & (VmFlags.LockOnFault | VmFlags.Io | VmFlags.PfnMap)) != 0)
                 address = vmaEnd - Pfn.Size;
-            else if (outcome == FaultOutcome.Done)
-                outcome = FaultInNext(task, vma, ref address, end, write ? FaultFlags.Write : FaultFlags.Read);
+            else
+                outcome = (vma.Flags & VmFlags.Access) == 0 ? FaultOutcome.Forbidden : FaultInNext(task, vma, ref address, end, write ? FaultFlags.Write : FaultFlags.Read);
             UnlockRead();
             if (outcome == FaultOutcome.Done)
                 continue;
