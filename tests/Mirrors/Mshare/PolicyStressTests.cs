@@ -1,5 +1,7 @@
 using System.Globalization;
+using Emulator.Kernel.Checker;
 using Emulator.Kernel.Shootdown.Policies;
+using Emulator.Tests.Guests;
 
 namespace Emulator.Tests.Mirrors.Mshare;
 
@@ -67,6 +69,15 @@ public sealed class PolicyStressTests
         string first = PolicyStress.Deterministic(policy, 1).Outcome.ToString();
         Assert.That(first, Does.Contain("FAIL").And.Contain("policy none").And.Contain("rip 0x").And.Contain("stress.elf:0x"));
         Assert.That(PolicyStress.Deterministic(policy, 1).Outcome.ToString(), Is.EqualTo(first));
+    }
+
+    [Test]
+    public void The_command_ends_with_the_line_that_replays_what_it_found()
+    {
+        string program = GuestPrograms.Guest("mshare/stress").Program;
+        string[] options = ["--vcpus", "3", "--sched", "deterministic", "--seed", "1", "--flush", "none", "--check"];
+        Outcome outcome = EmulatedHost.Command(new GuestRun(program, "5", "40", "1"), options);
+        Assert.That(outcome.Errors, Does.Contain(CoherenceChecker.FreedFrame).And.EndsWith($"emulator: replay: emulator run {string.Join(' ', options)} {program} 5 40 1\n"));
     }
 
     private static void DemandSeen(SharedFlushPolicy policy, int rounds, ulong seeds, bool byGuest = true)
