@@ -81,7 +81,16 @@ public sealed partial class Mm
             return -Errno.EAGAIN;
 
         PageCache? cache = null, made = null;
-        if (file is not null)
+        if (file is ZeroDevice { MapsAnonymously: true })
+        {
+            long error = CheckZero(file, flags, pageOffset, length, ref vmFlags);
+            if (error < 0)
+                return error;
+            file = null;
+            if ((vmFlags & VmFlags.Shared) == 0)
+                pageOffset = address >> 12;
+        }
+        else if (file is not null)
         {
             cache = file.Mapping;
             if (cache is null)
@@ -218,6 +227,15 @@ public sealed partial class Mm
             return -Errno.EINVAL;
         error = cache.CheckRange(pageOffset, length >> Pfn.Shift);
         return error < 0 ? error : cache.CheckMapping(ref vmFlags);
+    }
+
+    /// <summary>The checks for /dev/zero, of which each mapping is memory of its own: shared if the file may be written, else private (drivers/char/mem.c:mmap_zero).</summary>
+    private static long CheckZero(OpenFile file, int flags, ulong pageOffset, ulong length, ref VmFlags vmFlags)
+    {
+        if (pageOffset > (ulong.MaxValue - length) >> Pfn.Shift)
+            return -Errno.EOVERFLOW;
+        long error = CheckAccess(file, flags, ref vmFlags);
+        return error < 0 ? error : (vmFlags & VmFlags.GrowsDown) != 0 ? -Errno.EINVAL : 0;
     }
 
     /// <summary>Whether the file was opened for what a mapping wants of it.</summary>

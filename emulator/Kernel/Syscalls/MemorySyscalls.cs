@@ -42,12 +42,9 @@ internal static class MemorySyscalls
             return -Errno.EINVAL;
         if ((flags & MAP_ANONYMOUS) != 0)
             return task.Mm.Mmap(task, a.A0, a.A1, (int)a.A2, flags, null, (flags & MAP_HUGETLB) != 0 ? a.A5 >> 12 : 0);
-        using FileReference reference = task.Files.Get((int)a.A4);
+        using FileReference reference = task.Files.GetForIo((int)a.A4);
         if (reference.File is not { } file)
             return -Errno.EBADF;
-        // A mapping of /dev/zero is anonymous memory (drivers/char/mem.c:mmap_zero).
-        if (file is ZeroDevice { MapsAnonymously: true })
-            return task.Mm.Mmap(task, a.A0, a.A1, (int)a.A2, flags | MAP_ANONYMOUS, null, 0);
         return (flags & MAP_HUGETLB) != 0 && file.Mapping is not HugeTlbPageCache ? -Errno.EINVAL : task.Mm.Mmap(task, a.A0, a.A1, (int)a.A2, flags, file, a.A5 >> 12);
     }
 
