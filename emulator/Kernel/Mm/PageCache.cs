@@ -124,6 +124,9 @@ public abstract unsafe partial class PageCache
     /// <summary>As <see cref="WriteBack"/>, for msync and fsync: mappings lose write permission, so that stores from now on are noticed.</summary>
     public virtual long Sync(Task? task, ulong first, ulong last) => 0;
 
+    /// <summary>Whether somebody has the file open, maps it, or uses it otherwise.</summary>
+    internal bool HasUsers => Volatile.Read(ref _users) != 0;
+
     /// <summary>Counts one more user: the maker is the first, and each mapping is one.</summary>
     internal void GetUser() => Interlocked.Increment(ref _users);
 

@@ -64,6 +64,41 @@ public sealed class UdmabufTests
         Assert.That(outcome.Output, Does.EndWith("all passed\n"));
     }
 
+    public static IEnumerable<TestCaseData> Coherence() =>
+        from mode in UdmabufModes.All
+        where mode.Soundness != UdmabufSoundness.Unsound
+        from machine in Machines()
+        select new TestCaseData(mode, machine.Options).SetArgDisplayNames(mode.Name, machine.Name);
+
+    [TestCaseSource(nameof(Coherence))]
+    public void Everybody_sees_what_the_file_holds_but_for_those_who_pin(UdmabufMode mode, MachineOptions options)
+    {
+        IReadOnlyList<Incoherence> found = [];
+        Outcome outcome = Run(mode, options with { HugePages = 32 }, machine => found = machine.DmaBufs.Incoherences, "udmabuf/coherence", mode.Name, "4");
+        Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+        Assert.That(outcome.Output, Does.EndWith("all passed\n"));
+        // The static device pins, and that is said; in a sound design nothing else is out of date.
+        Assert.That(found, Is.Not.Empty.And.All.Property(nameof(Incoherence.ByDesign)).True);
+        if (mode.Soundness == UdmabufSoundness.Sound)
+            Assert.That(found.Select(static f => f.What), Has.All.Contain("dmabuf_importer0 (static)"));
+    }
+
+    [Test]
+    public void The_design_that_hears_of_faults_alone_is_caught([Values] bool deterministic)
+    {
+        (long freed, long violations, IReadOnlyList<Incoherence> found) = (0, 0, []);
+        MachineOptions options = (deterministic ? GuestPrograms.Deterministic(2, 5) : GuestPrograms.Parallel(2)) with { Udmabuf = new UdmabufOptions(UdmabufModes.UpdateMapping) };
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("udmabuf/coherence", "update-mapping"), options, machine =>
+        {
+            freed = machine.DmaBufs[DmaBufCounter.FreedReads] + machine.DmaBufs[DmaBufCounter.FreedWrites];
+            (violations, found) = (machine.Violations.Count, machine.DmaBufs.Incoherences);
+        });
+        Assert.That(outcome.Status, Is.Not.Zero, outcome.ToString());
+        Assert.That((freed, violations), Is.Not.EqualTo((0L, 0L)), outcome.ToString());
+        Assert.That(outcome.Errors, Does.Contain("a device touches a buffer's frames only while its mapping keeps them"));
+        Assert.That(found, Has.Some.Property(nameof(Incoherence.ByDesign)).False);
+    }
+
     [Test]
     public void Ten_thousand_buffers_come_and_go_without_growth()
     {

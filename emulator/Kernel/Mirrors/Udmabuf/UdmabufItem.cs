@@ -43,11 +43,11 @@ internal sealed record UdmabufItem(PageCache File, ulong First, ulong Pages, ulo
         return 0;
     }
 
-    /// <summary>Whether a frame is, now, what the file has at a page of the buffer.</summary>
+    /// <summary>Whether a frame is, now, what the file has at a page of the buffer; of a file that is gone, the buffer's pages are all there is.</summary>
     public bool Holds(PageAllocator pages, ulong page, Pfn frame)
     {
         ulong index = First + (page - Start);
         Pfn head = pages.HeadOf(frame);
-        return frame.Value - head.Value <= index && File.Holds(head, index - (frame.Value - head.Value));
+        return !File.HasUsers || frame.Value - head.Value <= index && File.Holds(head, index - (frame.Value - head.Value));
     }
 }
