@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Emulator.Claims.Mshare;
 using Emulator.Claims.Notifiers;
+using Emulator.Claims.Udmabuf;
 
 namespace Emulator.Claims;
 
@@ -45,6 +46,24 @@ public static class ClaimList
         new FlushAllIsTrivial(),
         new NotifyAfterTheLock(),
         new SameTablesNeedNothing(),
+        new CallbackGetsOldPages(),
+        new CallbackMeetsAHole(),
+        new CallbackGetsBusy(),
+        new RetryFailsForEver(),
+        new WorkerGetsNewPages(),
+        new HoleGetsAZeroPage(),
+        new SilentRefillIsABug(),
+        new EntriesStayPresent(),
+        new WriteRequestBringsNewPages(),
+        new ForcedFault(),
+        new OneAddressSpaceHears(),
+        new ToldBeforeTheEntry(),
+        new EntryReadWithoutLock(),
+        new OldDataNeverServed(),
+        new DeviceKeepsWriting(),
+        new ResvInNotifier(),
+        new MoveNotifyDoesNotHelp(),
+        new CallbackHangsOnHugeTlb(),
     ];
 
     /// <summary>The claim of a number or a name, or null.</summary>

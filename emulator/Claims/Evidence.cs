@@ -30,6 +30,14 @@ public sealed class Evidence(ulong seed)
     /// <exception cref="InconclusiveException">The machine stopped, or broke a rule that the body did not take from <see cref="Stage.Violations"/>.</exception>
     public void Stage(string title, int vcpus, Action<Stage> body, Func<MachineOptions, MachineOptions>? change = null)
     {
+        if (StageUntilDeadlock(title, vcpus, body, change) is { } message)
+            throw new InconclusiveException($"{title}: the machine stopped: {message}");
+    }
+
+    /// <summary>As <see cref="Stage"/>, for scenarios that may end in a deadlock: then what was waited for goes into the evidence, with the rules broken.</summary>
+    /// <returns>Null: the body came to its end; otherwise what the machine said of the deadlock.</returns>
+    public string? StageUntilDeadlock(string title, int vcpus, Action<Stage> body, Func<MachineOptions, MachineOptions>? change = null)
+    {
         EvidenceCase here = Case(title);
         var options = new MachineOptions
         {
@@ -56,12 +64,20 @@ public sealed class Evidence(ulong seed)
                 }
             });
         }
+        catch (MachineStoppedException e) when (e.Status?.Reason == ExitReason.Deadlock)
+        {
+            here.Add($"deadlock: {e.Status.Message}");
+            foreach (Violation violation in machine.Violations.Take().DistinctBy(static v => v.Rule, StringComparer.Ordinal))
+                here.Add($"rule broken: {violation.Rule}: {violation.Text.Split('\n')[0]}");
+            return e.Status.Message ?? "";
+        }
         catch (MachineStoppedException e)
         {
             throw new InconclusiveException($"{title}: the machine stopped: {e.Message}", e);
         }
         foreach (Violation violation in machine.Violations.Take())
             throw new InconclusiveException($"{title}: {violation}");
+        return null;
     }
 }
 

@@ -12,6 +12,9 @@ public sealed class ClaimTests
         ["20"] = Verdict.True, ["21"] = Verdict.True, ["22"] = Verdict.True, ["23"] = Verdict.True, ["24"] = Verdict.True, ["25"] = Verdict.False, ["26"] = Verdict.False,
         ["27"] = Verdict.True, ["28"] = Verdict.False, ["29"] = Verdict.False, ["30"] = Verdict.False, ["31"] = Verdict.True, ["32"] = Verdict.False, ["34"] = Verdict.True,
         ["37"] = Verdict.True, ["38"] = Verdict.Partly, ["39"] = Verdict.Partly, ["40"] = Verdict.False, ["41"] = Verdict.False,
+        ["42"] = Verdict.True, ["42b"] = Verdict.True, ["43"] = Verdict.Partly, ["44"] = Verdict.Partly, ["45"] = Verdict.Partly, ["46"] = Verdict.False, ["47"] = Verdict.False,
+        ["48"] = Verdict.False, ["49"] = Verdict.False, ["50"] = Verdict.True, ["51"] = Verdict.True, ["52"] = Verdict.True, ["53"] = Verdict.True, ["54"] = Verdict.False,
+        ["55"] = Verdict.True, ["56"] = Verdict.True, ["57"] = Verdict.True, ["58"] = Verdict.True,
     };
 
     private static IEnumerable<string> Numbers => ClaimList.All.Select(static c => c.Number);

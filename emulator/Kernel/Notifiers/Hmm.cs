@@ -1,6 +1,7 @@
 using Emulator.Hardware.Memory;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
+using Emulator.Kernel.Tasks.Locks;
 
 namespace Emulator.Kernel.Notifiers;
 
@@ -37,6 +38,11 @@ public static unsafe class Hmm
             if (range.Notifier is { } notifier && notifier.CheckRetry(range.NotifierSequence))
                 return -Errno.EBUSY;
             result = walk.Run();
+            if (result == -Errno.EBUSY)
+            {
+                Interlocked.Increment(ref range.Restarts);
+                task?.PreemptionPoint();
+            }
         }
         while (result == -Errno.EBUSY);
         return result;
@@ -117,7 +123,7 @@ public static unsafe class Hmm
                 ulong value = Volatile.Read(ref *entry);
                 int result =
                     level == 0 ? WalkTable(vma, at, next, entry)
-                    : level == 1 && (vma.Flags & VmFlags.HugeTlb) != 0 ? HugeTlb(vma, at, next, value)
+                    : level == 1 && (vma.Flags & VmFlags.HugeTlb) != 0 ? HugeTlb(vma, at, next, entry)
                     : value == 0 ? Hole(vma, at, next)
                     : PageTables.IsLeaf(value) ? Leaf(vma, at, next, value)
                     : NotPresent(vma, at, next, value);
@@ -160,15 +166,24 @@ public static unsafe class Hmm
             return 0;
         }
 
-        /// <summary>hmm_vma_walk_hugetlb_entry. Only the first page's request counts; an empty entry leaves order bits without Valid.</summary>
-        private int HugeTlb(Vma vma, ulong start, ulong end, ulong value)
+        /// <summary>
+        /// hmm_vma_walk_hugetlb_entry. Only the first page's request counts; an empty entry leaves order bits without Valid. Since 6.5 the walk holds the VMA's
+        /// lock, which a punch holds for writing when it tells notifiers (mm/pagewalk.c:walk_hugetlb_range).
+        /// </summary>
+        private int HugeTlb(Vma vma, ulong start, ulong end, ulong* entry)
         {
+            RwSemaphore? vmaLock = _mm.System.Profile == KernelProfile.V6_1 ? null : vma.HugeTlbLock;
+            if (vmaLock is not null && task is not null)
+                ((HugeTlbPageCache)vma.Cache!).RefuseFaultInCallback(task, vma);
+            vmaLock?.LockRead(task);
+            ulong value = Volatile.Read(ref *entry);
             HmmPfn flags = FlagsOf(value) | Order(PageTable.Shift(1) - Pfn.Shift);
             Need need = Needs(Entries(start, end)[0], flags);
-            if (need != Need.Nothing)
-                return Fault(vma, start, end, need);
-            FillFrames(start, end, PageTables.IsMapped(value) ? value : 0, flags);
-            return 0;
+            if (need == Need.Nothing)
+                FillFrames(start, end, PageTables.IsMapped(value) ? value : 0, flags);
+            vmaLock?.UnlockRead();
+            // The fault takes the lock itself.
+            return need == Need.Nothing ? 0 : Fault(vma, start, end, need);
         }
 
         private readonly void FillFrames(ulong start, ulong end, ulong value, HmmPfn flags)
@@ -233,6 +248,8 @@ public static unsafe class Hmm
         /// <summary>hmm_pte_need_fault: what must be done for a page that the tables give these flags.</summary>
         private readonly Need Needs(ulong pfn, HmmPfn flags)
         {
+            if (range.AlwaysFaults)
+                return Need.Fault;
             var request = (HmmPfn)((pfn & _mask) | _default);
             if ((request & HmmPfn.ReqFault) == 0)
                 return Need.Nothing;

@@ -63,6 +63,12 @@ public sealed class HmmRange(Mm mm, ulong start, ulong end, Memory<ulong> pfns)
     /// <summary>Whose device-private pages are answered as they are, rather than brought back.</summary>
     public object? DevicePrivateOwner { get; init; }
 
+    /// <summary>For scenarios only: every page is faulted in, whether or not it is there (what the udmabuf thread tried on 24 August 2023).</summary>
+    internal bool AlwaysFaults { get; init; }
+
+    /// <summary>How often the walk began again after a fault.</summary>
+    internal int Restarts;
+
     public static bool IsValid(ulong entry) => (entry & (ulong)HmmPfn.Valid) != 0;
 
     public static bool IsWritable(ulong entry) => (entry & (ulong)HmmPfn.Write) != 0;
