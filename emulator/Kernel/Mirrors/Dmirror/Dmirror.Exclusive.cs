@@ -52,11 +52,7 @@ internal sealed partial class Dmirror
     public long CheckExclusive(Task task, in DmirrorCommand command)
     {
         using Mutex.Scope scope = _mutex.Enter(task);
-        for (ulong i = 0; i < command.Pages; i++)
-        {
-            if (_table.TryFind((command.Address >> Pfn.Shift) + i, out _, out MirrorTag tag) && tag == MirrorTag.Atomic)
-                return -Errno.EPERM;
-        }
-        return 0;
+        ulong end = command.Address + (command.Pages << Pfn.Shift);
+        return _table.HasAny(command.Address >> Pfn.Shift, (end - 1) >> Pfn.Shift, MirrorTag.Atomic) ? -Errno.EPERM : 0;
     }
 }

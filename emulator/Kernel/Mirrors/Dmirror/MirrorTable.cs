@@ -56,6 +56,23 @@ internal sealed class MirrorTable
         }
     }
 
+    /// <summary>Whether an entry of the pages [first, last] has a tag. A program may ask about all addresses that there are: only what is here is looked at.</summary>
+    public bool HasAny(ulong first, ulong last, MirrorTag tag)
+    {
+        foreach ((ulong number, ulong[] block) in _blocks)
+        {
+            ulong start = number << BlockShift, end = start + (BlockSize - 1);
+            if (last < start || first > end)
+                continue;
+            foreach (ulong entry in block.AsSpan((int)(Math.Max(first, start) - start)..(int)(Math.Min(last, end) - start + 1)))
+            {
+                if (entry != 0 && (MirrorTag)(entry & ((1 << TagBits) - 1)) == tag)
+                    return true;
+            }
+        }
+        return false;
+    }
+
     private void EraseIn(ulong number, ulong first, ulong last)
     {
         ulong start = number << BlockShift, end = start + (BlockSize - 1);
