@@ -324,10 +324,13 @@ static int kill_self(void *argument)
     return 1;
 }
 
-static int stop_then_exit(void *argument)
+// Continued, it waits for the other end of a pipe to go: the parent is to see the continuation before the end.
+static int stop_then_exit(const int *pipe)
 {
-    (void)argument;
+    char nothing;
+    sys(close, pipe[1]);
     sys(kill, process_id(), SIGSTOP);
+    sys(read, pipe[0], &nothing, 1);
     return 3;
 }
 
@@ -348,15 +351,19 @@ static void check_defaults(void)
     CHECK_EQ(status_of_child(kill_self, (void *)SIGTERM), EXITED(1));
     signal_set(SIGTERM, SIG_DFL);
 
+    int pipe[2];
+    CHECK_EQ(sys(pipe2, pipe, 0), 0);
     long child = sys(fork);
     if (!child)
-        exit_group(stop_then_exit(NULL));
+        exit_group(stop_then_exit(pipe));
     int status = 0;
     CHECK_EQ(sys(wait4, child, &status, WUNTRACED, NULL), child);
     CHECK_EQ(status, 0x7f | SIGSTOP << 8);
     CHECK_EQ(sys(kill, child, SIGCONT), 0);
     CHECK_EQ(sys(wait4, child, &status, WCONTINUED, NULL), child);
     CHECK_EQ(status, 0xffff);
+    sys(close, pipe[0]);
+    sys(close, pipe[1]);
     CHECK_EQ(sys(wait4, child, &status, 0, NULL), child);
     CHECK_EQ(status, EXITED(3));
     passed("default actions");
