@@ -285,6 +285,15 @@ static void page_out_loose(void)
     sys(munmap, others, LOOSE * PAGE);
 }
 
+// All exact pages of the file leave memory at once, and come back one by one as they are wanted, in each other's frames. Nothing may be seen of that;
+// where frames are freed before the flush of the lot, a translation that is left shows another page.
+static void page_out_exact(void)
+{
+    CHECK_EQ(sys(madvise, view, FILE_PAGES * PAGE, MADV_PAGEOUT), 0);
+    for (int i = 0; i < 4; i++)
+        look((int)chance(EXACT));
+}
+
 // A child has the region, too; so it can do without the parent.
 static void fork_reader(void)
 {
@@ -314,6 +323,8 @@ static void work(long rounds)
         look_loose(EXACT + (int)chance(LOOSE));
         if (chance(5) == 0)
             page_out_loose();
+        if (chance(4) == 0)
+            page_out_exact();
         if (*own != mine)
             wrong("page of my own", 63, *own, mine);
         switch (chance(24)) {

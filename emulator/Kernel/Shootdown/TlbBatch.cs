@@ -23,6 +23,9 @@ public sealed class TlbBatch(TlbShootdown shootdown)
     /// <summary>Shared tables whose policy flushes everything on every vCPU.</summary>
     private SharedFlush? _everything;
 
+    /// <summary>Whose shared tables lost entries since <see cref="Freed"/>.</summary>
+    private readonly List<Mm> _hosts = [];
+
     /// <summary>Some entry was cleared whose flush is still owed.</summary>
     public bool FlushRequired { get; private set; }
 
@@ -55,6 +58,16 @@ public sealed class TlbBatch(TlbShootdown shootdown)
         whole.Counts[ShootdownCounter.BatchedPages]++;
         if (shootdown.SharedPolicy.AddToBatch(whole, ref _cpus))
             _everything = whole;
+        if (!_hosts.Contains(host))
+            _hosts.Add(host);
+    }
+
+    /// <summary>The frames that the batch was for have been freed, or kept for good. Nothing is left to do here, unless the policy is a broken one.</summary>
+    internal void Freed(Task task)
+    {
+        foreach (Mm host in _hosts)
+            shootdown.SharedPolicy.Freed(task, host);
+        _hosts.Clear();
     }
 
     /// <summary>Pays all that is owed, before the first of the frames is freed (try_to_unmap_flush).</summary>

@@ -63,6 +63,7 @@ internal sealed partial class Migration(MemorySystem system)
             if (results[i] != 0)
                 failed++;
         }
+        task?.TlbBatch.Freed(task);
         system.Events.Count(VmEvent.MigrateSuccess, frames.Length - failed);
         system.Events.Count(VmEvent.MigrateFail, failed);
         return failed;

@@ -62,6 +62,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
                 system.UnlockAndPut(_frames[i]);
         }
         Count = 0;
+        task?.TlbBatch.Freed(task);
         return freed;
     }
 

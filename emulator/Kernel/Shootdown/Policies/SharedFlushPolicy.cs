@@ -66,7 +66,7 @@ public abstract class SharedFlushPolicy
     {
     }
 
-    /// <summary>A gather of a host has freed what it collected.</summary>
+    /// <summary>What was unhooked from a host has been given back to the allocator: what a gather collected, or the pages of a <see cref="TlbBatch"/>.</summary>
     internal virtual void Freed(Task? task, Mm host)
     {
     }
