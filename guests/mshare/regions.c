@@ -129,6 +129,9 @@ static void mappings(void)
     CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED, -1, 0), -EINVAL);
     CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_PRIVATE | MAP_FIXED, -1, 0), -EINVAL);
     CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, ANON_SHARED, 1000, 0), -EBADF);
+    long path = sys(openat, AT_FDCWD, "/tmp", O_PATH);
+    CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, path, 0), -EBADF);
+    sys(close, path);
     CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), -EINVAL);
     CHECK_EQ(region_put(fd, BASE, 4096, READ_WRITE, MAP_SHARED | MAP_FIXED, 1, 0), -EINVAL);
     CHECK_EQ(region_put(fd, BASE, 0, READ_WRITE, ANON_SHARED, -1, 0), -EINVAL);

@@ -79,7 +79,7 @@ internal sealed class MshareRegion(SharedTables tables, MshareVariant variant)
             return -Errno.EINVAL;
         if ((create.Offset & 0xFFF) != 0)
             return -Errno.EINVAL;
-        using FileReference reference = task.Files.Get((int)create.Fd);
+        using FileReference reference = task.Files.GetForIo((int)create.Fd);
         if (reference.File is not { } file)
             return -Errno.EBADF;
         // Memory only: no region inside a region, since a host never shares, no huge pages, and no file that wants to be written back.
