@@ -37,15 +37,6 @@ public sealed class TerminalTests
     }
 
     [Test]
-    public void The_interrupt_key_ends_a_comparison_of_many_runs()
-    {
-        using PseudoTerminal terminal = On(Emulate("compare", "-v", "--sweep", "seed=1,2,3", GuestPrograms.Guest("mshare/stress").Program, "8", "100000", "{seed}", "50"));
-        terminal.Expect("vCPUs");
-        terminal.Type(Control('C'));
-        Assert.That(terminal.Wait(), Is.EqualTo(Signaled + SIGINT));
-    }
-
-    [Test]
     public void A_guest_that_handles_the_interrupt_goes_on()
     {
         // Whether the key comes before the read or during it, the loop reads the word.
