@@ -95,6 +95,19 @@ public sealed class FdTable
             return (uint)fd < (uint)_files.Length && _files[fd] is not null;
     }
 
+    /// <summary>Whether <see cref="Install"/> would find a descriptor now: who makes a file asks first (do_sys_openat2 reserves it).</summary>
+    public bool HasFree(int limit)
+    {
+        limit = Math.Min(limit, HardLimit);
+        lock (_lock)
+        {
+            int fd = _firstFree;
+            while (fd < _files.Length && _files[fd] is not null)
+                fd++;
+            return fd < limit;
+        }
+    }
+
     /// <summary>Puts a file at the lowest free descriptor not below <paramref name="minimum"/>; takes over the caller's reference, also when it fails.</summary>
     /// <returns>The descriptor or -EMFILE.</returns>
     public int Install(OpenFile file, bool closeOnExec, int limit, int minimum = 0)

@@ -36,6 +36,9 @@ internal static class OpenSyscalls
         long r = t.ReadPath(address, out string name);
         if (r < 0)
             return r;
+        // Before anything is created or truncated.
+        if (!t.Files.HasFree(DescriptorSyscalls.DescriptorLimit(t)))
+            return -Errno.EMFILE;
         bool closeOnExec = (flags & O_CLOEXEC) != 0;
         r = t.Machine.Vfs.Open(t, dirfd, name, flags | ((flags & O_PATH) == 0 ? O_LARGEFILE : 0), mode, scope, out OpenFile? file);
         return r < 0 ? r : DescriptorSyscalls.Install(t, file!, closeOnExec ? O_CLOEXEC : 0);
