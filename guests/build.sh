@@ -18,7 +18,7 @@ trap 'rm -rf "$objects"' EXIT
 for source in runtime/*.c; do
     $CC $flags -c "$source" -o "$objects/$(basename "$source" .c).o"
 done
-for source in programs/*.c mshare/*.c udmabuf/*.c; do
+for source in programs/*.c mshare/*.c udmabuf/*.c remote/*.c; do
     folder=$(dirname "$source")
     program=${folder#programs}
     program=$out/${program:+$program/}$(basename "$source" .c).elf

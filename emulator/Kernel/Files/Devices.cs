@@ -14,6 +14,7 @@ internal static class Devices
         ("hmm_dmirror0", DmirrorFile.Major, 0, 0x1B6), ("hmm_dmirror1", DmirrorFile.Major, 1, 0x1B6),
         ("hmm_dmirror2", DmirrorFile.Major, 2, 0x1B6), ("hmm_dmirror3", DmirrorFile.Major, 3, 0x1B6),
         ("udmabuf", UdmabufDevice.Major, UdmabufDevice.Minor, 0x1B6),
+        ("remote-mirror", RemoteMirrorFile.Major, RemoteMirrorFile.Minor, 0x1B6),
         ("dmabuf_importer0", ImporterFile.Major, ImporterFile.FirstMinor, 0x1B6), ("dmabuf_importer1", ImporterFile.Major, ImporterFile.FirstMinor + 1, 0x1B6),
         ("dmabuf_importer2", ImporterFile.Major, ImporterFile.FirstMinor + 2, 0x1B6),
     ];
@@ -29,6 +30,7 @@ internal static class Devices
             (1, 7) => new ZeroDevice(flags, full: true) { Path = path },
             (1, 8) or (1, 9) => new RandomDevice(flags) { Path = path },
             (UdmabufDevice.Major, UdmabufDevice.Minor) => UdmabufDevice.Open(task, path, flags),
+            (RemoteMirrorFile.Major, RemoteMirrorFile.Minor) => new RemoteMirrorFile(task, flags) { Path = path },
             (ImporterFile.Major, >= ImporterFile.FirstMinor and < ImporterFile.FirstMinor + ImporterFile.Count) =>
                 new ImporterFile(task.Machine, DeviceNumber.Minor(device) - ImporterFile.FirstMinor, flags) { Path = path },
             (5, 0) => task.Machine.Vfs.OpenControllingTerminal(task, path, flags),

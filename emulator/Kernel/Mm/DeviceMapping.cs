@@ -42,11 +42,14 @@ internal abstract class DeviceMapping : PageCache
     /// <see cref="Zap"/> of the page. The mmap lock is held, so nothing may be waited for that takes one.
     /// </summary>
     /// <returns>Done; BusError; or Retry, to have <see cref="Prepare"/> called without locks and the access made again.</returns>
-    internal abstract FaultOutcome Fault(Task? task, Vma vma, ulong address, ulong index);
+    internal abstract FaultOutcome Fault(Task? task, Vma vma, ulong address, ulong index, bool write);
 
     /// <summary>Gets a page ready for the next <see cref="Fault"/>; holds no lock.</summary>
     /// <returns>Retry, or why there is nothing to try: BusError, OutOfMemory.</returns>
-    internal virtual FaultOutcome Prepare(Task? task, ulong index) => FaultOutcome.BusError;
+    internal virtual FaultOutcome Prepare(Task? task, ulong index, bool write) => FaultOutcome.BusError;
+
+    /// <summary>Entries may be read-only in a mapping that is not, and the driver decides when they become writable (vm_ops.pfn_mkwrite).</summary>
+    internal virtual bool AsksBeforeWrites => false;
 
     /// <summary>Takes the pages [first, last] out of all mappings (zap_vma_ptes, unmap_mapping_range).</summary>
     public void Zap(Task? task, ulong first, ulong last) => UnmapMappingRange(task, first, last, evenCopies: true);
@@ -58,9 +61,11 @@ internal readonly struct PendingFault
     private readonly DeviceMapping _mapping;
     private readonly OpenFile? _file;
     private readonly ulong _index;
+    private readonly bool _write;
 
-    public PendingFault(Vma vma, ulong address)
+    public PendingFault(Vma vma, ulong address, bool write)
     {
+        _write = write;
         _mapping = (DeviceMapping)vma.Cache!;
         _mapping.GetUser();
         _file = vma.File?.Get();
@@ -69,7 +74,7 @@ internal readonly struct PendingFault
 
     public FaultOutcome Prepare(Task? task)
     {
-        FaultOutcome outcome = _mapping.Prepare(task, _index);
+        FaultOutcome outcome = _mapping.Prepare(task, _index, _write);
         _mapping.PutUser();
         _file?.Put();
         return outcome;
@@ -82,37 +87,40 @@ public sealed unsafe partial class Mm
     /// <summary>A fault in a mapping of a driver's frames.</summary>
     private FaultOutcome FaultPfn(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
+        var mapping = (DeviceMapping)vma.Cache!;
+        bool write = (flags & FaultFlags.Write) != 0;
         using (PageTableLock.Enter(task))
         {
             ulong* entry = Tables.FindOrCreate(address);
             if (entry is null)
                 return FaultOutcome.OutOfMemory;
-            if (*entry != 0)
+            bool asks = write && mapping.AsksBeforeWrites && (*entry & (ulong)Pte.Writable) == 0;
+            if (*entry != 0 && !asks)
             {
                 // The mapping allows the access: it has become writable since.
-                if ((flags & FaultFlags.Write) != 0)
+                if (write)
                     PageTables.Modify(entry, Pte.None, WriteBits(vma) | Pte.Accessed);
                 _system.Faults.Count(FaultKind.Spurious);
                 return FaultOutcome.Done;
             }
         }
-        return ((DeviceMapping)vma.Cache!).Fault(task, vma, address, vma.IndexOf(address));
+        return mapping.Fault(task, vma, address, vma.IndexOf(address), write);
     }
 
     /// <summary>
     /// Maps a frame without taking a reference (vmf_insert_pfn); for <see cref="DeviceMapping.Fault"/> only, whose caller has made the table, so
-    /// that nothing is allocated here.
+    /// that nothing is allocated here. An entry that maps the frame already may become writable.
     /// </summary>
-    internal void InsertPfn(Task? task, Vma vma, ulong address, Pfn frame)
+    internal void InsertPfn(Task? task, Vma vma, ulong address, Pfn frame, bool writable = true)
     {
-        Pte bits = BitsOf(vma.Flags) | PageTables.Special;
-        if ((vma.Flags & VmFlags.Write) != 0)
-            bits |= WriteBits(vma);
+        Pte rights = writable && (vma.Flags & VmFlags.Write) != 0 ? WriteBits(vma) : Pte.None;
         using (PageTableLock.Enter(task))
         {
             ulong* entry = Tables.Find(address);
             if (*entry == 0)
-                PageTables.Set(entry, frame.Address | (ulong)bits);
+                PageTables.Set(entry, frame.Address | (ulong)(BitsOf(vma.Flags) | PageTables.Special | rights));
+            else if (PageTables.FrameOf(*entry) == frame && rights != Pte.None)
+                PageTables.Modify(entry, Pte.None, rights | Pte.Accessed);
         }
         _system.Faults.Count(FaultKind.File);
     }

@@ -86,7 +86,7 @@ public sealed unsafe partial class Mm
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
             : !Allows(vma, flags) ? FaultOutcome.Forbidden
             : FaultIn(task, vma, address & ~0xFFFUL, flags);
-        PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address) : default;
+        PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address, (flags & FaultFlags.Write) != 0) : default;
         SharedTables? shares = vma?.Shares;
         UnlockRead();
         shares?.AwaitLinks(task);

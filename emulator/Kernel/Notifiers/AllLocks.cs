@@ -18,9 +18,10 @@ internal readonly ref struct AllLocks
         // Always in the same order, or two registrations could wait for each other.
         var caches = new SortedList<uint, RwSemaphore>();
         var anonymous = new SortedList<uint, RwSemaphore>();
+        var devices = new SortedList<uint, RwSemaphore>();
         for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
         {
-            Collect(vma, caches, anonymous);
+            Collect(vma, caches, anonymous, devices);
             if (vma.Shares is { } shares)
                 hosts[shares.Host.Context.Id] = shares.Host.MmapLock;
         }
@@ -29,16 +30,18 @@ internal readonly ref struct AllLocks
         for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
         {
             for (Vma? inside = vma.Shares?.Host.Vmas.First; inside is not null; inside = vma.Shares!.Host.Vmas.Next(inside))
-                Collect(inside, caches, anonymous);
+                Collect(inside, caches, anonymous, devices);
         }
         Take(task, caches.Values);
         Take(task, anonymous.Values);
+        // Drivers take their frames out of these while reverse maps of the memory behind are locked.
+        Take(task, devices.Values);
     }
 
-    private static void Collect(Vma vma, SortedList<uint, RwSemaphore> caches, SortedList<uint, RwSemaphore> anonymous)
+    private static void Collect(Vma vma, SortedList<uint, RwSemaphore> caches, SortedList<uint, RwSemaphore> anonymous, SortedList<uint, RwSemaphore> devices)
     {
         if (vma.Cache is { } cache)
-            caches[cache.Id] = cache.MappingsLock;
+            (cache is DeviceMapping ? devices : caches)[cache.Id] = cache.MappingsLock;
         if (vma.AnonVma is { } anonVma)
             anonymous[anonVma.Root.Number] = anonVma.Root.Lock;
     }

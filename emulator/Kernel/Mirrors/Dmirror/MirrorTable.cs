@@ -22,6 +22,18 @@ internal sealed class MirrorTable
 
     private readonly Dictionary<ulong, ulong[]> _blocks = [];
 
+    /// <summary>Whether any of the pages [first, last] has an entry. A change may be of all addresses that there are: only what is here is looked at.</summary>
+    public bool HasAny(ulong first, ulong last)
+    {
+        foreach ((ulong number, ulong[] block) in _blocks)
+        {
+            ulong start = number << BlockShift, end = start + (BlockSize - 1);
+            if (last >= start && first <= end && block.AsSpan((int)(Math.Max(first, start) - start)..(int)(Math.Min(last, end) - start + 1)).ContainsAnyExcept(0UL))
+                return true;
+        }
+        return false;
+    }
+
     /// <summary>Whether there is an entry for a page, and which.</summary>
     public bool TryFind(ulong page, out Pfn frame, out MirrorTag tag)
     {

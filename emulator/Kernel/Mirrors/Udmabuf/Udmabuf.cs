@@ -98,8 +98,8 @@ internal abstract class Udmabuf : DmaBufExporter
 /// <summary>What a program maps of a buffer.</summary>
 internal sealed class UdmabufMapping(Udmabuf buffer, PageAllocator pages, ulong bytes) : DeviceMapping(pages, bytes)
 {
-    internal override FaultOutcome Fault(Task? task, Vma vma, ulong address, ulong index) =>
+    internal override FaultOutcome Fault(Task? task, Vma vma, ulong address, ulong index, bool write) =>
         index >= buffer.PageCount ? FaultOutcome.BusError : buffer.Fault(task, vma, address, index);
 
-    internal override FaultOutcome Prepare(Task? task, ulong index) => buffer.Prepare(task, index);
+    internal override FaultOutcome Prepare(Task? task, ulong index, bool write) => buffer.Prepare(task, index);
 }

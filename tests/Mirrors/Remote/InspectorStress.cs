@@ -1,0 +1,59 @@
+using Emulator.Kernel;
+using Emulator.Kernel.Checker;
+using Emulator.Kernel.Memory;
+using Emulator.Tests.Guests;
+
+namespace Emulator.Tests.Mirrors.Remote;
+
+/// <summary>
+/// One process inspects another, which changes its mappings in every way, forks, ends and comes back, while memory is shaken. More seeds:
+/// <c>EMULATOR_STRESS_SEEDS=5000 dotnet test --filter InspectorStress</c>.
+/// </summary>
+public sealed class InspectorStress
+{
+    private static readonly ulong Seeds = ulong.TryParse(Environment.GetEnvironmentVariable("EMULATOR_STRESS_SEEDS"), out ulong seeds) ? seeds : 20;
+
+    /// <summary>Frames that any program leaves, if they are not reclaimed: those of the files that are there from the start.</summary>
+    private static readonly Lazy<long> AtRest = new(() =>
+    {
+        long left = 0;
+        EmulatedHost.Run(GuestPrograms.Guest("hello"), new(), machine => left = LeftIn(machine));
+        return left;
+    });
+
+    private static long LeftIn(Machine machine) => machine.Pages.UsedFrames - machine.MemorySystem.ReservedFrames;
+
+    private static MachineOptions Shaken(int vcpus, bool deterministic, ulong seed) => (deterministic ? GuestPrograms.Deterministic(vcpus, seed) : GuestPrograms.Parallel(vcpus)) with
+    {
+        SwapBytes = 64 << 20,
+        Disturbance = new DisturbanceRates(400, 600, 20, 1000),
+        Seed = seed,
+    };
+
+    [Test]
+    public void The_inspector_sees_what_the_target_has([Values(1, 2, 8)] int vcpus, [Values] bool deterministic)
+    {
+        for (ulong seed = 1; seed <= Seeds; seed += 3)
+            Survives(Shaken(vcpus, deterministic, seed + (ulong)vcpus % 3), "remote/inspector", "2", "40", $"{seed}");
+    }
+
+    /// <summary>Runs a guest that must succeed, and has nothing broken and nothing left when it has ended.</summary>
+    private static void Survives(MachineOptions options, string guest, params string[] arguments)
+    {
+        IReadOnlyList<string> wrong = [];
+        long left = 0;
+        Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest(guest, arguments), options, machine =>
+        {
+            wrong = new MmChecker(machine.MemorySystem).Check();
+            left = LeftIn(machine);
+        });
+        string replay = $"seed {options.Seed}\n{outcome}";
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Status, Is.Zero, replay);
+            Assert.That(outcome.Errors, Is.Empty, replay);
+            Assert.That(wrong, Is.Empty, replay);
+            Assert.That(left, Is.AtMost(AtRest.Value), $"frames are left: {replay}");
+        }
+    }
+}
