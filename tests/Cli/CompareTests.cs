@@ -37,6 +37,24 @@ internal sealed class CompareTests
         Assert.That(outcome.Errors, Is.Empty, "the guest's words are not shown");
     }
 
+    [Test]
+    public void Designs_of_udmabuf_are_compared_by_what_a_hole_costs_and_broken_ones_come_last()
+    {
+        string[] words = ["--csv", "--udmabuf", "all", "--vcpus", "2", GuestPrograms.Guest("udmabuf/refill").Program, "4", "1", "2", "1", "0", "2"];
+        Outcome first = Compare(words), second = Compare(words);
+        Assert.That(first.Status, Is.EqualTo(1), first.Errors);
+        Assert.That(Counts(first), Is.EqualTo(Counts(second)));
+        string[] header = Counts(first)[0].Split(',');
+        Dictionary<string, string[]> rows = Counts(first).Skip(1).Select(line => line.Split(',')).ToDictionary(row => row[^1], StringComparer.Ordinal);
+        string Of(string design, string column) => rows[design][Array.IndexOf(header, column)];
+        Assert.That(rows["update-mapping"][4], Does.Match("^[0-9]+ broken rules$"));
+        // Three devices that follow, each told once a hole; the static one is not, and its four pages are orphans.
+        foreach (string design in (string[])["hmm", "file-notifier", "allocator-export"])
+            Assert.That((Of(design, "revokes"), Of(design, "maps"), Of(design, "pages_taken"), Of(design, "orphans"), rows[design][4]), Is.EqualTo(("6", "6", "8", "8", "")), design);
+        Assert.That((Of("pinned", "maps"), Of("pinned", "orphans"), Of("allocator-export", "move_notifies")), Is.EqualTo(("0", "32", "6")));
+    }
+
+    [TestCase("--udmabuf", "pinned,list_limit=9,nonsense", "the modes are")]
     [TestCase("--flush", "nonsense", "the policies are")]
     [TestCase("--vcpus", "0", "give numbers from 1 to 256")]
     [TestCase("--vcpus", "4,many", "give numbers from 1 to 256")]

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using Emulator.Cli.Host;
 using Emulator.Cli.Reports;
 using Emulator.Kernel;
+using Emulator.Kernel.Mirrors;
 using Emulator.Kernel.Shootdown.Policies;
 using Emulator.Kernel.Tracing;
 
@@ -19,10 +20,11 @@ internal sealed class CompareCommand : GuestCommand
     private readonly Option<string?> _output = new("-o") { Description = "file for the result, instead of standard output", HelpName = "FILE" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "show the guest's output, and name each run, on standard error" };
     private readonly Option<string> _color = new("--color") { Description = "colour in the table: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
-    private readonly MachineSettings _settings = new();
+    private readonly MachineSettings _settings = new() { ComparesUdmabuf = true };
 
     public CompareCommand() => Declare($"""
-        Runs a program under each flush policy, always with the deterministic scheduler, and ranks the policies by simulated cycles.
+        Runs a program under each flush policy, always with the deterministic scheduler, and ranks the policies by simulated cycles. With --udmabuf MODE,MODE,...
+        or --udmabuf all it compares designs of /dev/udmabuf, under the default flush policy or those of --flush.
 
         Usage: emulator compare [options] PROGRAM [ARGS...]
 
@@ -31,11 +33,14 @@ internal sealed class CompareCommand : GuestCommand
 
         Columns:
         {string.Join('\n', ComparisonColumns.All.Select(column => $"  {column.Header,-16}  {column.Help}"))}
+        With --udmabuf:
+        {string.Join('\n', ComparisonColumns.Buffers.Except(ComparisonColumns.All).Select(column => $"  {column.Header,-16}  {column.Help}"))}
         """, [_flush, _vcpus, _sweep, _json, _csv, _output, _verbose, _color, .. _settings.Options]);
 
     public override int Execute(ParseResult parsed, string[] args, int operands)
     {
-        if (!TryRead(parsed, out List<string> policies, out List<int> vcpus, out Sweep? sweep, out string error)
+        if (!_settings.TryReadUdmabuf(parsed, out IReadOnlyList<UdmabufOptions> designs, out bool comparesDesigns, out string error)
+            || !TryRead(parsed, comparesDesigns, out List<string> policies, out List<int> vcpus, out Sweep? sweep, out error)
             || !_settings.TryRead(parsed, out MachineOptions options, out error)
             || !_settings.TryReadProgram(parsed, args, operands, out List<byte[]> argv, out List<byte[]> environment, out error))
             return CommandLine.UsageError(error);
@@ -51,14 +56,15 @@ internal sealed class CompareCommand : GuestCommand
             {
                 foreach (int count in vcpus)
                 {
-                    foreach (string policy in policies)
+                    foreach ((string policy, UdmabufOptions design) in policies.SelectMany(_ => designs, static (policy, design) => (policy, design)))
                     {
+                        string? udmabuf = comparesDesigns ? design.Mode.Name : null;
                         if (parsed.GetValue(_verbose))
-                            HostProcess.WriteError($"emulator: {policy}, {count} vCPUs{(value is null ? "" : $", {sweep!.Name}={value}")}\n");
+                            HostProcess.WriteError($"emulator: {policy}, {(udmabuf is null ? "" : $"{udmabuf}, ")}{count} vCPUs{(value is null ? "" : $", {sweep!.Name}={value}")}\n");
                         List<byte[]> arguments = sweep is null ? argv : sweep.Apply(argv, value!);
-                        if (!TryRun(options with { Vcpus = count, FlushPolicy = policy }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure))
+                        if (!TryRun(options with { Vcpus = count, FlushPolicy = policy, Udmabuf = design }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure))
                             return CommandLine.Failure(ExitCodes.OurFailure, failure!);
-                        rows.Add(new ComparisonRow(policy, count, value, statistics!, failure));
+                        rows.Add(new ComparisonRow(policy, count, value, statistics!, failure) { Udmabuf = udmabuf });
                     }
                 }
             }
@@ -98,7 +104,7 @@ internal sealed class CompareCommand : GuestCommand
             ComparisonText.WriteTable(rows, sweep, output, new Palette(parsed.GetValue(_color)!, parsed.GetValue(_output) is null ? HostProcess.StandardOutput : -1));
     }
 
-    private bool TryRead(ParseResult parsed, out List<string> policies, out List<int> vcpus, out Sweep? sweep, out string error)
+    private bool TryRead(ParseResult parsed, bool comparesDesigns, out List<string> policies, out List<int> vcpus, out Sweep? sweep, out string error)
     {
         sweep = null;
         vcpus = [];
@@ -106,7 +112,7 @@ internal sealed class CompareCommand : GuestCommand
         policies = [];
         if (parsed.GetValue(_flush) is not { } names)
         {
-            policies.AddRange(SharedFlushPolicies.All.Where(policy => policy.IsSound).Select(policy => policy.Name));
+            policies.AddRange(SharedFlushPolicies.All.Where(policy => policy.IsSound).Take(comparesDesigns ? 1 : int.MaxValue).Select(policy => policy.Name));
         }
         else
         {

@@ -16,6 +16,18 @@ namespace Emulator.Cli.Commands;
 /// <summary>The options that describe a machine and how its program starts, shared by the verbs that run one.</summary>
 internal sealed class MachineSettings
 {
+    /// <summary>--udmabuf takes several designs, for one machine after the other.</summary>
+    public bool ComparesUdmabuf
+    {
+        get;
+        init
+        {
+            field = value;
+            _udmabuf.Description = $"compare these designs of /dev/udmabuf, or all; {UdmabufText}";
+            _udmabuf.HelpName = "MODE,...";
+        }
+    }
+
     private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
     private readonly Option<string> _swap = new("--swap") { Description = "swap area in host memory, for example 1G; 0 for none, as by default", HelpName = "SIZE", DefaultValueFactory = _ => "0" };
     private readonly Option<string?> _hugePages = new("--hugepages") { Description = "huge pages kept for hugetlb mappings, for example 2M=64", HelpName = "SIZE=COUNT" };
@@ -37,9 +49,12 @@ internal sealed class MachineSettings
     private readonly Option<string?> _mshareVariant = new("--mshare-variant") { Description = "rfc-v3: mshare as it was posted in September 2024, defects included", HelpName = "NAME" };
     private readonly Option<bool> _noMshare = new("--no-mshare") { Description = "do not mount msharefs on /sys/fs/mshare; programs may mount it" };
     private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
-    private readonly Option<string> _udmabuf = new("--udmabuf") { Description = $"design of /dev/udmabuf: {string.Join(", ", UdmabufModes.All.Select(static m => m.Name))}; with list_limit=N and size_limit_mb=N behind commas", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
+    private readonly Option<string> _udmabuf = new("--udmabuf") { Description = $"design of /dev/udmabuf; {UdmabufText}", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
     private readonly Option<bool> _check = new("--check") { Description = "check every cached translation used and every table walked: never freed, never stale (slow)" };
+
+    private static string UdmabufText =>
+        $"{string.Join("; ", UdmabufModes.All.GroupBy(static m => m.Soundness).OrderBy(static g => g.Key).Select(static g => $"{g.Key.Text()}: {string.Join(", ", g.Select(static m => m.Name))}"))}; with list_limit=N and size_limit_mb=N behind commas";
 
     public IReadOnlyList<Option> Options =>
     [
@@ -107,8 +122,8 @@ internal sealed class MachineSettings
             return Wrong(out error, $"--mshare-variant {parsed.GetValue(_mshareVariant)}: the one variant is rfc-v3");
         if (!TryReadCosts(parsed.GetValue(_costs), out CostModel costs, out error))
             return false;
-        if (!UdmabufOptions.TryParse(parsed.GetValue(_udmabuf)!, out UdmabufOptions udmabuf, out string udmabufError))
-            return Wrong(out error, $"--udmabuf {parsed.GetValue(_udmabuf)}: {udmabufError}");
+        if (!TryReadUdmabuf(parsed, out IReadOnlyList<UdmabufOptions> udmabuf, out _, out error))
+            return false;
         var binds = new List<Bind>();
         foreach (string bind in parsed.GetValue(_bind) ?? [])
         {
@@ -139,11 +154,24 @@ internal sealed class MachineSettings
             FlushCeiling = parsed.GetValue(_ceiling),
             MshareVariant = parsed.GetValue(_mshareVariant) is null ? MshareVariant.Corrected : MshareVariant.RfcV3,
             MountMshare = !parsed.GetValue(_noMshare),
-            Udmabuf = udmabuf,
+            Udmabuf = udmabuf[0],
             LockDep = parsed.GetValue(_lockdep),
             Check = parsed.GetValue(_check),
         };
         return true;
+    }
+
+    /// <summary>The designs of /dev/udmabuf: one, unless <see cref="ComparesUdmabuf"/>.</summary>
+    /// <param name="given">The option is there.</param>
+    public bool TryReadUdmabuf(ParseResult parsed, out IReadOnlyList<UdmabufOptions> designs, out bool given, out string error)
+    {
+        string text = parsed.GetValue(_udmabuf)!;
+        given = parsed.GetResult(_udmabuf) is { Implicit: false };
+        if (ComparesUdmabuf)
+            return UdmabufOptions.TryParseList(text, out designs, out error) || Wrong(out error, $"--udmabuf {text}: {error}");
+        bool good = UdmabufOptions.TryParse(text, out UdmabufOptions one, out error);
+        designs = [one];
+        return good || Wrong(out error, $"--udmabuf {text}: {error}");
     }
 
     private static bool TryReadCosts(string? path, out CostModel costs, out string error)

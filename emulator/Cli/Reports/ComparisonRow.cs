@@ -9,6 +9,9 @@ namespace Emulator.Cli.Reports;
 /// <param name="Failure">How the guest failed, in a few words; null: it did not.</param>
 internal sealed record ComparisonRow(string Flush, int Vcpus, string? Value, Statistics Statistics, string? Failure)
 {
+    /// <summary>The design of /dev/udmabuf; null: designs are not compared.</summary>
+    public string? Udmabuf { get; init; }
+
     /// <summary>1: the best of those that ran with as many vCPUs and the same value.</summary>
     public int Rank { get; init; }
 
@@ -31,7 +34,7 @@ internal sealed record ComparisonRow(string Flush, int Vcpus, string? Value, Sta
         {
             ulong fewest = group.Where(row => row.Failure is null).Select(row => row["tlb.l2_misses"]).DefaultIfEmpty().Min();
             return group.OrderBy(row => row.Failure is not null).ThenBy(row => row["cycles.total"]).ThenBy(ComparisonColumns.OperationCycles)
-                .ThenBy(row => row.Flush, StringComparer.Ordinal).Select((row, i) => row with { Rank = i + 1, FewestMisses = fewest });
+                .ThenBy(row => row.Flush, StringComparer.Ordinal).ThenBy(row => row.Udmabuf, StringComparer.Ordinal).Select((row, i) => row with { Rank = i + 1, FewestMisses = fewest });
         }),
     ];
 

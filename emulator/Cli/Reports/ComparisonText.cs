@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -16,13 +17,16 @@ internal static class ComparisonText
     {
         IAnsiConsole console = palette.Console(output, Width);
         bool manyVcpus = rows.Select(row => row.Vcpus).Distinct().Skip(1).Any();
+        bool designs = rows is [{ Udmabuf: not null }, ..];
         Table table = new Table().Border(TableBorder.Simple);
         if (sweep is not null)
             table.AddColumn(Right(sweep));
         if (manyVcpus)
             table.AddColumn(Right("vCPUs"));
         table.AddColumn(Right("rank")).AddColumn(new TableColumn("flush").NoWrap());
-        foreach (ComparisonColumn column in ComparisonColumns.All)
+        if (designs)
+            table.AddColumn(new TableColumn("udmabuf").NoWrap());
+        foreach (ComparisonColumn column in ComparisonColumns.For(rows))
             table.AddColumn(Right(column.Header));
         table.AddColumn(Right("host s"));
         table.AddColumn(new TableColumn("").NoWrap());
@@ -35,7 +39,9 @@ internal static class ComparisonText
                 cells.Add(row.Vcpus.ToString(CultureInfo.InvariantCulture));
             cells.Add(row.Failure is null ? row.Rank.ToString(CultureInfo.InvariantCulture) : "-");
             cells.Add(Markup.Escape(row.Flush));
-            cells.AddRange(ComparisonColumns.All.Select(column => column.Value(row).ToString("N0", CultureInfo.InvariantCulture)));
+            if (designs)
+                cells.Add(row.Udmabuf!);
+            cells.AddRange(ComparisonColumns.For(rows).Select(column => column.Value(row).ToString("N0", CultureInfo.InvariantCulture)));
             cells.Add($"[dim]{row.Statistics.HostSeconds.ToString("F2", CultureInfo.InvariantCulture)}[/]");
             cells.Add(row.Failure is { } failure ? $"[red]{Markup.Escape(failure)}[/]" : "");
             table.AddRow([.. cells]);
@@ -57,13 +63,15 @@ internal static class ComparisonText
             {
                 json.WriteStartObject();
                 json.WriteString("flush", row.Flush);
+                if (row.Udmabuf is { } udmabuf)
+                    json.WriteString("udmabuf", udmabuf);
                 json.WriteNumber("vcpus", row.Vcpus);
                 json.WriteString("value", row.Value);
                 json.WriteNumber("rank", row.Rank);
                 json.WriteString("failure", row.Failure);
                 json.WriteBoolean("measured_part", !row.Statistics.Measured.IsEmpty);
                 json.WriteStartObject("counts");
-                foreach (ComparisonColumn column in ComparisonColumns.All)
+                foreach (ComparisonColumn column in ComparisonColumns.For(rows))
                     json.WriteNumber(column.Name, column.Value(row));
                 json.WriteEndObject();
                 json.WriteStartObject("host");
@@ -81,13 +89,15 @@ internal static class ComparisonText
     public static string Csv(IReadOnlyList<ComparisonRow> rows, string? sweep)
     {
         var text = new StringBuilder();
-        text.AppendJoin(',', ["flush", "vcpus", Quoted(sweep ?? "value"), "rank", "failure", .. ComparisonColumns.All.Select(column => column.Name), "host_seconds"]).Append('\n');
+        ImmutableArray<ComparisonColumn> columns = ComparisonColumns.For(rows);
+        bool designs = rows is [{ Udmabuf: not null }, ..];
+        text.AppendJoin(',', ["flush", "vcpus", Quoted(sweep ?? "value"), "rank", "failure", .. columns.Select(column => column.Name), .. designs ? ["udmabuf"] : Array.Empty<string>(), "host_seconds"]).Append('\n');
         foreach (ComparisonRow row in rows)
         {
             text.AppendJoin(',',
             [
                 row.Flush, row.Vcpus.ToString(CultureInfo.InvariantCulture), Quoted(row.Value ?? ""), row.Rank.ToString(CultureInfo.InvariantCulture), row.Failure ?? "",
-                .. ComparisonColumns.All.Select(column => column.Value(row).ToString(CultureInfo.InvariantCulture)),
+                .. columns.Select(column => column.Value(row).ToString(CultureInfo.InvariantCulture)), .. designs ? [row.Udmabuf!] : Array.Empty<string>(),
                 row.Statistics.HostSeconds.ToString("F6", CultureInfo.InvariantCulture),
             ]).Append('\n');
         }

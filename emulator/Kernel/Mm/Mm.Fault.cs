@@ -137,11 +137,17 @@ public sealed unsafe partial class Mm
         bool write = (flags & FaultFlags.Write) != 0;
         if (vma.IsContainer)
             return FaultContainer(task, vma, address, flags);
+        if ((vma.Flags & VmFlags.PfnMap) != 0)
+        {
+            FaultOutcome outcome = FaultPfn(task, vma, address, flags);
+            // What is made again is counted when it is complete (mm_account_fault).
+            if (outcome != FaultOutcome.Retry)
+                _system.Events.Count(VmEvent.PageFault);
+            return outcome;
+        }
         _system.Events.Count(VmEvent.PageFault);
         if ((vma.Flags & VmFlags.HugeTlb) != 0)
             return FaultHugeTlb(task, vma, address, flags);
-        if ((vma.Flags & VmFlags.PfnMap) != 0)
-            return FaultPfn(task, vma, address, flags);
         ulong* entry = Tables.Find(address, out int level);
         if (level > 0)
         {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Mirrors;
 using Emulator.Kernel.Shootdown;
 using Emulator.Kernel.Tracing;
 
@@ -61,6 +62,8 @@ public sealed partial class Machine
             yield return new Figure("faults." + Snake(kind.ToString()), "faults", $"page faults resolved as: {Snake(kind.ToString()).Replace('_', ' ')}", (ulong)MemorySystem.Faults[kind], []);
         foreach (VmEventInfo info in VmEvents.All)
             yield return new Figure("vm." + info.Name, "events", info.Help, (ulong)MemorySystem.Events[info.Event], []);
+        foreach (DmaBufCounter counter in Enum.GetValues<DmaBufCounter>())
+            yield return new Figure("dmabuf." + Snake(counter.ToString()), "events", $"buffers of devices, counted: {Snake(counter.ToString()).Replace('_', ' ')}", (ulong)DmaBufs[counter], []);
         if (Disturber is { } disturber)
         {
             yield return new Figure("disturb.migrated", "pages", "pages moved by --disturb", (ulong)disturber.Migrated, []);

@@ -20,6 +20,8 @@ public enum DmaBufCounter
     Invalidated,
     /// <summary>Jobs of importing devices.</summary>
     Jobs,
+    /// <summary>Bytes of buffers that devices read or wrote.</summary>
+    Bytes,
     IotlbHits,
     IotlbMisses,
     IotlbFlushes,

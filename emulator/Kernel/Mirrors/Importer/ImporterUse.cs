@@ -137,6 +137,7 @@ internal sealed class ImporterUse : IDmaBufImporter
                     firstOrphan = at >> Pfn.Shift;
                 job.Touch(Buffer.Machine.Memory, frame, at, (int)(next - at));
             }
+            Counters.Count(DmaBufCounter.Bytes, (long)job.Length);
             Orphans += orphans;
             if (orphans != 0)
                 Report(job, firstOrphan, orphans);

@@ -13,6 +13,17 @@ public enum UdmabufSoundness
     Unsound,
 }
 
+/// <summary>The words for <see cref="UdmabufSoundness"/> in reports.</summary>
+public static class UdmabufSoundnessText
+{
+    public static string Text(this UdmabufSoundness soundness) => soundness switch
+    {
+        UdmabufSoundness.Sound => "sound",
+        UdmabufSoundness.IncoherentByDesign => "incoherent by design",
+        _ => "unsound",
+    };
+}
+
 /// <summary>A design of /dev/udmabuf from the thread "Add support for mapping updates" of July and August 2023.</summary>
 /// <param name="Name">As the command line names it.</param>
 /// <param name="Soundness">What it is worth.</param>

@@ -37,6 +37,30 @@ public sealed record UdmabufOptions(UdmabufMode Mode, int ListLimit = 1024, int 
         return true;
     }
 
+    /// <summary>Reads several options, a comma between them: each begins with its design. <c>all</c>: every design.</summary>
+    public static bool TryParseList(string text, out IReadOnlyList<UdmabufOptions> list, out string error)
+    {
+        var found = new List<UdmabufOptions>();
+        list = found;
+        error = "";
+        if (text == "all")
+        {
+            found.AddRange(UdmabufModes.All.Select(static mode => new UdmabufOptions(mode)));
+            return true;
+        }
+        string[] words = text.Split(',');
+        for (int start = 0, end; start < words.Length; start = end)
+        {
+            end = start + 1;
+            while (end < words.Length && words[end].Contains('='))
+                end++;
+            if (!TryParse(string.Join(',', words[start..end]), out UdmabufOptions options, out error))
+                return false;
+            found.Add(options);
+        }
+        return true;
+    }
+
     /// <summary>Sets a module parameter.</summary>
     internal bool TrySet(string name, int value, out UdmabufOptions changed)
     {
