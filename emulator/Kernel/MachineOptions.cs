@@ -86,8 +86,8 @@ public sealed record MachineOptions
     /// <summary>How /dev/udmabuf behaves: which design of the exporter, and its limits.</summary>
     public Mirrors.UdmabufOptions Udmabuf { get; init; } = Mirrors.UdmabufOptions.Default;
 
-    /// <summary>Simulated cycles for each event, for the statistics.</summary>
-    public Hardware.Smp.CostModel Costs { get; init; } = Hardware.Smp.CostModel.Default;
+    /// <summary>Simulated cycles for each event, for the statistics; null: those of costs.json.</summary>
+    public Hardware.Smp.CostModel? Costs { get; init; }
 
     public ISyscallTracer? Trace { get; init; }
 

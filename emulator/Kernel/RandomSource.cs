@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using System.Security.Cryptography;
 
 namespace Emulator.Kernel;
 
@@ -22,9 +21,10 @@ public sealed class RandomSource
     /// <summary>A source that the host's generator has seeded.</summary>
     public static RandomSource FromHost()
     {
-        Span<byte> seed = stackalloc byte[8];
-        RandomNumberGenerator.Fill(seed);
-        return new RandomSource(BinaryPrimitives.ReadUInt64LittleEndian(seed));
+        // A random UUID comes from the same generator as RandomNumberGenerator's bytes, which would load a cryptographic library first. Its six fixed bits are not in both halves.
+        Span<byte> uuid = stackalloc byte[16];
+        Guid.NewGuid().TryWriteBytes(uuid);
+        return new RandomSource(BinaryPrimitives.ReadUInt64LittleEndian(uuid) ^ BinaryPrimitives.ReadUInt64LittleEndian(uuid[8..]));
     }
 
     private static ulong Mix(ref ulong state)

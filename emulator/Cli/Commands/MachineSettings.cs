@@ -120,7 +120,7 @@ internal sealed class MachineSettings
             return Wrong(out error, $"--kernel-profile {parsed.GetValue(_profile)}: the profiles are 6.1 and 6.12");
         if (parsed.GetValue(_mshareVariant) is not (null or "rfc-v3"))
             return Wrong(out error, $"--mshare-variant {parsed.GetValue(_mshareVariant)}: the one variant is rfc-v3");
-        if (!TryReadCosts(parsed.GetValue(_costs), out CostModel costs, out error))
+        if (!TryReadCosts(parsed.GetValue(_costs), out CostModel? costs, out error))
             return false;
         if (!TryReadUdmabuf(parsed, out IReadOnlyList<UdmabufOptions> udmabuf, out _, out error))
             return false;
@@ -174,9 +174,9 @@ internal sealed class MachineSettings
         return good || Wrong(out error, $"--udmabuf {text}: {error}");
     }
 
-    private static bool TryReadCosts(string? path, out CostModel costs, out string error)
+    private static bool TryReadCosts(string? path, out CostModel? costs, out string error)
     {
-        costs = CostModel.Default;
+        costs = null;
         error = "";
         if (path is null)
             return true;

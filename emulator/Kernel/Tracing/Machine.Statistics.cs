@@ -82,7 +82,7 @@ public sealed partial class Machine
 
     private Figure[] CycleFigures()
     {
-        CycleEstimate[] each = [.. Platform.Vcpus.Select(vcpu => CycleEstimate.Of(vcpu, MemorySystem.Shootdown, (ulong)Volatile.Read(ref _syscalls[vcpu.Id * CountStride]), Options.Costs))];
+        CycleEstimate[] each = [.. Platform.Vcpus.Select(vcpu => CycleEstimate.Of(vcpu, MemorySystem.Shootdown, (ulong)Volatile.Read(ref _syscalls[vcpu.Id * CountStride]), Options.Costs ?? Hardware.Smp.CostModel.Default))];
         Figure Cycles(string name, string help, Func<CycleEstimate, ulong> part)
         {
             ImmutableArray<ulong> values = [.. each.Select(part)];
