@@ -1,6 +1,6 @@
-using System.CommandLine;
 using System.CommandLine.Parsing;
 using Emulator.Cli.Host;
+using Emulator.Cli.Options;
 
 namespace Emulator.Cli.Commands;
 
@@ -23,11 +23,11 @@ internal static class CommandLine
         if (options.Length > 0 && options[^1].Equals("--", StringComparison.Ordinal))
             options = options[..^1];
 
-        ParseResult parsed = command.Command.Parse(options);
-        if (parsed.Action is not null && parsed.Errors.Count == 0 && command.AsksForHelp(options))
-            return parsed.Invoke();
-        if (parsed.Errors.Count > 0)
-            return UsageError(Plain(parsed.Errors[0]));
+        ParseResult parsed = ParseResult.Parse(command.Options, options);
+        if (parsed.Error is { } error)
+            return UsageError(error);
+        if (command.Options.TryAnswer(parsed, Console.Out))
+            return 0;
         if (own == args.Length)
             return UsageError("no program given");
         return command.Execute(parsed, args, args.Length - own);

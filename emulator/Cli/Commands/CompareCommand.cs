@@ -1,6 +1,6 @@
-using System.CommandLine;
 using System.Diagnostics;
 using Emulator.Cli.Host;
+using Emulator.Cli.Options;
 using Emulator.Cli.Reports;
 using Emulator.Kernel;
 using Emulator.Kernel.Mirrors;

@@ -1,35 +1,21 @@
-using System.CommandLine;
-using System.CommandLine.Help;
 using Emulator.Cli.Host;
+using Emulator.Cli.Options;
 
 namespace Emulator.Cli.Commands;
 
 /// <summary>A verb that runs a program: its options end at PROGRAM, and what follows is the program's.</summary>
 internal abstract class GuestCommand
 {
-    private Option[] _own = [];
-
-    public RootCommand Command { get; private set; } = [];
+    /// <summary>The verb's options and help.</summary>
+    public OptionList Options { get; private set; } = new("", []);
 
     /// <summary>Called by the constructor of a verb.</summary>
     /// <param name="description">What help says above the options.</param>
     /// <param name="options">In the order of help.</param>
-    protected void Declare(string description, IEnumerable<Option> options)
-    {
-        _own = [.. options];
-        Command = new RootCommand(description);
-        foreach (Option option in _own)
-            Command.Options.Add(option);
-        Command.Options.OfType<HelpOption>().Single().Action = new HelpText(Command);
-    }
+    protected void Declare(string description, IEnumerable<Option> options) => Options = new OptionList(description, options);
 
     /// <summary>Whether an option takes the argument that follows it.</summary>
-    public bool TakesValue(string name)
-        => _own.FirstOrDefault(o => o.Name.Equals(name, StringComparison.Ordinal) || o.Aliases.Contains(name, StringComparer.Ordinal)) is { } option
-            && option.Arity.MinimumNumberOfValues > 0;
-
-    public bool AsksForHelp(IReadOnlyList<string> options)
-        => Command.Options.Except(_own).Any(o => options.Contains(o.Name, StringComparer.Ordinal) || o.Aliases.Any(a => options.Contains(a, StringComparer.Ordinal)));
+    public bool TakesValue(string name) => Options.Find(name) is { TakesNext: true };
 
     /// <param name="args">All our arguments, the last <paramref name="operands"/> of them the program and its own.</param>
     /// <returns>The exit status.</returns>

@@ -1,7 +1,7 @@
-using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using Emulator.Cli.Host;
+using Emulator.Cli.Options;
 using Emulator.Hardware.Cpu;
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
@@ -49,7 +49,7 @@ internal sealed class MachineSettings
     private readonly Option<string?> _mshareVariant = new("--mshare-variant") { Description = "rfc-v3: mshare as it was posted in September 2024, defects included", HelpName = "NAME" };
     private readonly Option<bool> _noMshare = new("--no-mshare") { Description = "do not mount msharefs on /sys/fs/mshare; programs may mount it" };
     private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
-    private readonly Option<string> _udmabuf = new("--udmabuf") { Description = $"design of /dev/udmabuf; {UdmabufText}", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
+    private readonly Option<string> _udmabuf = new("--udmabuf") { Describe = static () => $"design of /dev/udmabuf; {UdmabufText}", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
     private readonly Option<bool> _check = new("--check") { Description = "check every cached translation used and every table walked: never freed, never stale (slow)" };
 
@@ -103,7 +103,7 @@ internal sealed class MachineSettings
         if (parsed.GetValue(_disturb) is { } rates && !DisturbanceRates.TryParse(rates, out disturb, out string disturbError))
             return Wrong(out error, $"--disturb {rates}: {disturbError}");
         // Pages of programs have nowhere to go without swap; an area that is not used costs nothing.
-        if (disturb.Reclaim > 0 && parsed.GetResult(_swap) is null or { Implicit: true })
+        if (disturb.Reclaim > 0 && !parsed.IsGiven(_swap))
             swap = Math.Min(memory, 1UL << 42);
         if (!TlbGeometry.TryParse(parsed.GetValue(_tlb)!, out TlbGeometry tlb, out string tlbError))
             return Wrong(out error, $"--tlb: {tlbError}");
@@ -166,7 +166,7 @@ internal sealed class MachineSettings
     public bool TryReadUdmabuf(ParseResult parsed, out IReadOnlyList<UdmabufOptions> designs, out bool given, out string error)
     {
         string text = parsed.GetValue(_udmabuf)!;
-        given = parsed.GetResult(_udmabuf) is { Implicit: false };
+        given = parsed.IsGiven(_udmabuf);
         if (ComparesUdmabuf)
             return UdmabufOptions.TryParseList(text, out designs, out error) || Wrong(out error, $"--udmabuf {text}: {error}");
         bool good = UdmabufOptions.TryParse(text, out UdmabufOptions one, out error);

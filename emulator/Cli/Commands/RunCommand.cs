@@ -1,7 +1,7 @@
-using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using Emulator.Cli.Host;
+using Emulator.Cli.Options;
 using Emulator.Cli.Reports;
 using Emulator.Kernel;
 using Emulator.Kernel.Notifiers;
@@ -16,8 +16,8 @@ internal sealed class RunCommand : GuestCommand
 {
     private readonly Option<int> _vcpus = new("--vcpus") { Description = "virtual CPUs, 1 to 256", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<string> _scheduler = new("--sched") { Description = "parallel, or deterministic: the same seed gives the same run, bit for bit", HelpName = "NAME", DefaultValueFactory = _ => "parallel" };
-    private readonly Option<string?> _flush = new("--flush") { Description = $"how changes of shared page tables reach TLBs; sound: {string.Join(", ", SharedFlushPolicies.All.Where(p => p.IsSound).Select(p => p.Name))}; broken, to see it: {string.Join(", ", SharedFlushPolicies.All.Where(p => !p.IsSound).Select(p => p.Name))}; by default the first, with --mshare-variant rfc-v3 host-mm-only", HelpName = "NAME" };
-    private readonly Option<string?> _stats = new("--stats") { Description = "counters at the end, on standard error: a table, or --stats=json", HelpName = "table|json", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<string?> _flush = new("--flush") { Describe = static () => $"how changes of shared page tables reach TLBs; sound: {string.Join(", ", SharedFlushPolicies.All.Where(p => p.IsSound).Select(p => p.Name))}; broken, to see it: {string.Join(", ", SharedFlushPolicies.All.Where(p => !p.IsSound).Select(p => p.Name))}; by default the first, with --mshare-variant rfc-v3 host-mm-only", HelpName = "NAME" };
+    private readonly Option<string?> _stats = new("--stats") { Description = "counters at the end, on standard error: a table, or --stats=json", HelpName = "table|json", ValueIsOptional = true };
     private readonly Option<string?> _output = new("-o") { Description = "file for --stats and --strace", HelpName = "FILE" };
     private readonly Option<bool> _strace = new("--strace") { Description = "print system calls in strace's format" };
     private readonly Option<string> _unsupported = new("--unsupported") { Description = "at an unknown system call: enosys, or fail to stop there", HelpName = "enosys|fail", DefaultValueFactory = _ => "enosys" };
@@ -67,7 +67,7 @@ internal sealed class RunCommand : GuestCommand
             using (new HostSignals(machine))
                 status = machine.Run(program, argv, environment);
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            if (parsed.GetResult(_stats) is not null)
+            if (parsed.IsGiven(_stats))
             {
                 Statistics statistics = machine.Statistics(program, status, seconds);
                 if ("json".Equals(parsed.GetValue(_stats), StringComparison.Ordinal))
@@ -151,7 +151,7 @@ internal sealed class RunCommand : GuestCommand
             return MachineSettings.Wrong(out error, $"--unsupported {unsupported}: give enosys or fail");
         if (!Palette.IsChoice(parsed.GetValue(_color)))
             return MachineSettings.Wrong(out error, $"--color {parsed.GetValue(_color)}: give auto, always or never");
-        if (parsed.GetResult(_stats) is not null && parsed.GetValue(_stats) is not (null or "table" or "json"))
+        if (parsed.IsGiven(_stats) && parsed.GetValue(_stats) is not (null or "table" or "json"))
             return MachineSettings.Wrong(out error, $"--stats={parsed.GetValue(_stats)}: give table or json");
         if (!_settings.TryRead(parsed, out options, out error))
             return false;
