@@ -20,7 +20,7 @@ internal sealed class CompareCommand : GuestCommand
     private readonly Option<string?> _output = new("-o") { Description = "file for the result, instead of standard output", HelpName = "FILE" };
     private readonly Option<bool> _verbose = new("-v", "--verbose") { Description = "show the guest's output, and name each run, on standard error" };
     private readonly Option<string> _color = new("--color") { Description = "colour in the table: auto, always, never (NO_COLOR is respected)", HelpName = "WHEN", DefaultValueFactory = _ => "auto" };
-    private readonly MachineSettings _settings = new() { ComparesUdmabuf = true };
+    private readonly MachineSettings _settings = new(comparesUdmabuf: true);
 
     public CompareCommand() => Declare($"""
         Runs a program under each flush policy, always with the deterministic scheduler, and ranks the policies by simulated cycles. With --udmabuf MODE,MODE,...

@@ -14,20 +14,9 @@ using Emulator.Kernel.Shootdown;
 namespace Emulator.Cli.Commands;
 
 /// <summary>The options that describe a machine and how its program starts, shared by the verbs that run one.</summary>
-internal sealed class MachineSettings
+/// <param name="comparesUdmabuf">--udmabuf takes several designs, for one machine after the other.</param>
+internal sealed class MachineSettings(bool comparesUdmabuf = false)
 {
-    /// <summary>--udmabuf takes several designs, for one machine after the other.</summary>
-    public bool ComparesUdmabuf
-    {
-        get;
-        init
-        {
-            field = value;
-            _udmabuf.Description = $"compare these designs of /dev/udmabuf, or all; {UdmabufText}";
-            _udmabuf.HelpName = "MODE,...";
-        }
-    }
-
     private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
     private readonly Option<string> _swap = new("--swap") { Description = "swap area in host memory, for example 1G; 0 for none, as by default", HelpName = "SIZE", DefaultValueFactory = _ => "0" };
     private readonly Option<string?> _hugePages = new("--hugepages") { Description = "huge pages kept for hugetlb mappings, for example 2M=64", HelpName = "SIZE=COUNT" };
@@ -49,7 +38,12 @@ internal sealed class MachineSettings
     private readonly Option<string?> _mshareVariant = new("--mshare-variant") { Description = "rfc-v3: mshare as it was posted in September 2024, defects included", HelpName = "NAME" };
     private readonly Option<bool> _noMshare = new("--no-mshare") { Description = "do not mount msharefs on /sys/fs/mshare; programs may mount it" };
     private readonly Option<string?> _costs = new("--costs") { Description = "file with simulated cycles for events, in the form of costs.json; for --stats", HelpName = "FILE" };
-    private readonly Option<string> _udmabuf = new("--udmabuf") { Describe = static () => $"design of /dev/udmabuf; {UdmabufText}", HelpName = "MODE", DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name };
+    private readonly Option<string> _udmabuf = new("--udmabuf")
+    {
+        Describe = () => $"{(comparesUdmabuf ? "compare these designs of /dev/udmabuf, or all" : "design of /dev/udmabuf")}; {UdmabufText}",
+        HelpName = comparesUdmabuf ? "MODE,..." : "MODE",
+        DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name,
+    };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
     private readonly Option<bool> _check = new("--check") { Description = "check every cached translation used and every table walked: never freed, never stale (slow)" };
 
@@ -161,13 +155,13 @@ internal sealed class MachineSettings
         return true;
     }
 
-    /// <summary>The designs of /dev/udmabuf: one, unless <see cref="ComparesUdmabuf"/>.</summary>
+    /// <summary>The designs of /dev/udmabuf: one, unless they are compared.</summary>
     /// <param name="given">The option is there.</param>
     public bool TryReadUdmabuf(ParseResult parsed, out IReadOnlyList<UdmabufOptions> designs, out bool given, out string error)
     {
         string text = parsed.GetValue(_udmabuf)!;
         given = parsed.IsGiven(_udmabuf);
-        if (ComparesUdmabuf)
+        if (comparesUdmabuf)
             return UdmabufOptions.TryParseList(text, out designs, out error) || Wrong(out error, $"--udmabuf {text}: {error}");
         bool good = UdmabufOptions.TryParse(text, out UdmabufOptions one, out error);
         designs = [one];
