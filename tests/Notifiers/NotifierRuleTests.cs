@@ -37,6 +37,29 @@ public sealed class NotifierRuleTests
     private static void Munmap(Task task, ulong at) => Assert.That(task.Mm.Munmap(task, at, 0x1000), Is.Zero);
 
     [Test]
+    public void A_callback_that_announces_a_change_of_its_own_is_a_circle_to_lockdep()
+    {
+        Violation v = Break("recursive locking", static task =>
+        {
+            ulong at = Map(task), other = Map(task);
+            var probe = new IntervalProbe
+            {
+                On = (caller, _, _) =>
+                {
+                    var range = new MmuNotifierRange(task.Mm, other, other + 0x1000, MmuNotifyEvent.Clear);
+                    task.Mm.InvalidateRangeStart(caller, range);
+                    task.Mm.InvalidateRangeEnd(caller, range);
+                    return true;
+                },
+            };
+            Assert.That(probe.Insert(task, task.Mm, at, 0x1000), Is.Zero);
+            Munmap(task, at);
+            probe.Remove(task);
+        }, new MachineOptions { LockDep = true });
+        Assert.That(v.Text, Does.Contain("mmu_notifier_invalidate_range_start"));
+    }
+
+    [Test]
     public void A_notifier_of_both_kinds_is_refused()
     {
         Violation v = Break(NotifierRules.OneKind, static task =>

@@ -44,6 +44,10 @@ internal static class SysFs
             Setting(fs, directory, "resv_hugepages", () => Line(pool.Reserved), null);
             Setting(fs, directory, "surplus_hugepages", () => Line(pool.Surplus), null);
         }
+        Mirrors.DmaBufs buffers = vfs.Machine.DmaBufs;
+        Dentry udmabuf = Directories(fs, "module", "udmabuf", "parameters");
+        Setting(fs, udmabuf, "list_limit", () => Line(buffers.Udmabuf.ListLimit), text => StoreLimit(buffers, "list_limit", text));
+        Setting(fs, udmabuf, "size_limit_mb", () => Line(buffers.Udmabuf.SizeLimitMb), text => StoreLimit(buffers, "size_limit_mb", text));
         Directories(fs, "fs", "mshare");
         Directories(fs, "class");
         Directories(fs, "block");
@@ -59,6 +63,14 @@ internal static class SysFs
             return -Errno.EINVAL;
         }
         shootdown.Ceiling = (ulong)ceiling;
+        return 0;
+    }
+
+    private static long StoreLimit(Mirrors.DmaBufs buffers, string name, string text)
+    {
+        if (!int.TryParse(text.AsSpan().TrimEnd('\n'), NumberStyles.None, CultureInfo.InvariantCulture, out int limit) || !buffers.Udmabuf.TrySet(name, limit, out Mirrors.UdmabufOptions changed))
+            return -Errno.EINVAL;
+        buffers.Udmabuf = changed;
         return 0;
     }
 

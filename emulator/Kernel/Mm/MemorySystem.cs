@@ -98,10 +98,11 @@ public sealed class MemorySystem : IDisposable
     private readonly LockMap _nestedNotifierMap = new(LockClass.InvalidateRangeStartNested);
 
     /// <summary>
-    /// The map for a change that a task announces: another one inside a callback, where a mirror takes its own mappings of drivers' frames away.
-    /// Such frames cannot be mirrored in turn, so it goes no deeper.
+    /// The map for a change that a task announces: another one inside a callback that takes a driver's own mappings away. Nobody can mirror those frames in
+    /// turn, so it goes no deeper. Any other change that a callback announces is a circle. Linux has one map, without such an annotation, and reports both.
     /// </summary>
-    internal LockMap NotifierMapOf(Tasks.Task? task) => task?.Operations.Callbacks > 0 ? _nestedNotifierMap : NotifierMap;
+    internal LockMap NotifierMapOf(Tasks.Task? task, in Notifiers.MmuNotifierRange range) =>
+        range.OfDriver && task?.Operations.Callbacks > 0 ? _nestedNotifierMap : NotifierMap;
 
     /// <summary>What lockdep takes for a lock that is held while an allocation reclaims.</summary>
     internal LockMap ReclaimMap { get; } = new(LockClass.FsReclaim);

@@ -19,7 +19,7 @@ public sealed unsafe partial class Mm
         if (range.Blockable)
             task?.MightSleep("mmu_notifier_invalidate_range_start");
         int result;
-        using (_system.NotifierMapOf(task).Enter(task, sleeps: range.Blockable))
+        using (_system.NotifierMapOf(task, range).Enter(task, sleeps: range.Blockable))
         {
             NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
             result = notifiers?.InvalidateStart(task, range) ?? 0;
@@ -50,7 +50,7 @@ public sealed unsafe partial class Mm
         NotifierSubscriptions? notifiers = Volatile.Read(ref Notifiers);
         if (notifiers is null && Sharing is null)
             return;
-        using (_system.NotifierMapOf(task).Enter(task, sleeps: range.Blockable))
+        using (_system.NotifierMapOf(task, range).Enter(task, sleeps: range.Blockable))
         {
             notifiers?.InvalidateEnd(task, range);
             Sharing?.InvalidateEnd(task, range);

@@ -127,7 +127,7 @@ public sealed unsafe partial class Mm
         ulong start = vma.Start + ((first - vma.PageOffset) << Pfn.Shift), end = vma.Start + ((last - vma.PageOffset + 1) << Pfn.Shift);
         using OperationScope operation = task.Operation("unmap_mapping_range", start, end);
         var gather = new MmuGather(this, task);
-        var range = new MmuNotifierRange(this, start, end, MmuNotifyEvent.Clear);
+        var range = new MmuNotifierRange(this, start, end, MmuNotifyEvent.Clear) { OfDriver = (vma.Flags & VmFlags.PfnMap) != 0 };
         InvalidateRangeStart(task, range);
         if (vma.IsShared || evenCopies)
             Zap(gather, task, vma, start, end);

@@ -38,5 +38,8 @@ public enum MmuNotifyEvent
 /// <param name="Owner">Who asked for the change, so that a device can tell its own migrations from those of others.</param>
 public readonly record struct MmuNotifierRange(Mm Mm, ulong Start, ulong End, MmuNotifyEvent Event, bool Blockable = true, object? Owner = null)
 {
+    /// <summary>What changes are a driver's frames (VM_PFNMAP), which no notifier's owner can take: a callback may announce this inside another change.</summary>
+    public bool OfDriver { get; init; }
+
     public override string ToString() => $"{Event} {Start:x}-{End:x}{(Blockable ? "" : ", not blockable")}";
 }

@@ -100,13 +100,32 @@ public sealed class UdmabufTests
     }
 
     [Test]
-    public void Ten_thousand_buffers_come_and_go_without_growth()
+    public void Ten_thousand_buffers_come_and_go_without_growth([ValueSource(typeof(UdmabufModes), nameof(UdmabufModes.All))] UdmabufMode mode)
     {
         IReadOnlyList<long> counts = [];
-        Outcome outcome = Run(UdmabufModes.FileNotifier, GuestPrograms.Parallel(2), machine => counts = [machine.DmaBufs[DmaBufCounter.Exports], machine.DmaBufs[DmaBufCounter.Releases]],
-            "udmabuf/checks", "612", "10000");
+        Outcome outcome = Run(mode, GuestPrograms.Parallel(2), machine => counts = [machine.DmaBufs[DmaBufCounter.Exports], machine.DmaBufs[DmaBufCounter.Releases]],
+            "udmabuf/lifetimes", NeedsMaker(mode) ? ["10000", "maker"] : ["10000"]);
         Assert.That(outcome.Status, Is.Zero, outcome.ToString());
-        Assert.That(counts[0], Is.GreaterThan(10000).And.EqualTo(counts[1]));
+        Assert.That(counts[0], Is.EqualTo(10000 + 720).And.EqualTo(counts[1]));
+    }
+
+    public static IEnumerable<TestCaseData> Lifetimes() =>
+        from mode in UdmabufModes.All
+        from machine in Machines()
+        select new TestCaseData(mode, machine.Options).SetArgDisplayNames(mode.Name, machine.Name);
+
+    [TestCaseSource(nameof(Lifetimes))]
+    public void What_keeps_a_buffer_is_given_up_in_every_order(UdmabufMode mode, MachineOptions options) =>
+        Assert.That(Run(mode, options, null, "udmabuf/lifetimes", NeedsMaker(mode) ? ["10", "maker"] : ["10"]).Output, Does.EndWith("all passed\n"));
+
+    /// <summary>Only this one has nothing where its maker has nothing mapped.</summary>
+    private static bool NeedsMaker(UdmabufMode mode) => mode == UdmabufModes.Hmm;
+
+    [TestCase(1024, 64), TestCase(8, 1), TestCase(2000, 100)]
+    public void Limits_are_options_and_parameters(int items, int megabytes)
+    {
+        MachineOptions options = GuestPrograms.Parallel(1) with { Udmabuf = new UdmabufOptions(UdmabufModes.FileNotifier, items, megabytes) };
+        Assert.That(Run(UdmabufModes.FileNotifier, options, null, "udmabuf/limits", $"{items}", $"{megabytes}").Output, Does.EndWith("all passed\n"));
     }
 
     [TestCase("pinned", true)]
