@@ -238,6 +238,7 @@ public static unsafe class Mmu
         => Tlb.FlushPage(c, address, c->Tlb.Context) | Tlb.FlushPage(c, address, TlbArray.GlobalContext);
 
     /// <summary>The first-level entry that allows the access, after whatever fills that takes; null with the fault recorded.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong* Look(VcpuState* c, ulong address, Access access, bool user)
     {
         var t = &c->Tlb;
@@ -267,18 +268,34 @@ public static unsafe class Mmu
         if (!found)
         {
             t->Counters[Counter.Level1Misses]++;
+            Prefetch(t, address);
             var second = Tlb.FindLevel2(t, address);
             if (second is not null && (*second & needed) == needed)
             {
-                Prefetch(t, *second, address);
                 if (t->Witness != 0)
                     ShowUse(t, address, access, *second);
                 return TlbEntry.SizeClass(*second) == 0 ? Tlb.Promote(c, address, *second) : Tlb.FillLevel1(c, address, *second);
             }
             found = second is not null;
             if (!found)
+            {
                 t->Counters[Counter.Level2Misses]++;
+                ulong data = PageWalker.WalkLeaf(t, address, needed);
+                if (data != 0)
+                {
+                    NoteFrame(t, address, data);
+                    return Tlb.Add(c, address, data);
+                }
+            }
         }
+        return LookByWalk(c, address, access, user, found);
+    }
+
+    /// <param name="found">The TLB has an entry for the address; it does not allow the access.</param>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static ulong* LookByWalk(VcpuState* c, ulong address, Access access, bool user, bool found)
+    {
+        var t = &c->Tlb;
         if (found)
             t->Counters[Counter.UpgradeWalks]++;
         ulong data = PageWalker.Walk(t, address, access, user, out var error);
@@ -294,7 +311,7 @@ public static unsafe class Mmu
         }
         if (t->Witness != 0)
             data |= ShowFill(t, address, data);
-        Prefetch(t, data, address);
+        NoteFrame(t, address, data);
         // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
         if (found)
             DropPage(c, address);
@@ -333,12 +350,19 @@ public static unsafe class Mmu
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void ShowFlush(TlbState* t, ulong? address, ulong? context) => WitnessOf(t).OnFlush(address, context);
 
-    /// <summary>A TLB miss often means a cache miss too: the host fetches the line while the TLB is filled.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(TlbState* t, ulong data, ulong address)
+    private static void NoteFrame(TlbState* t, ulong address, ulong data) =>
+        t->Hints[address >> Pfn.Shift & (TlbState.HintCount - 1)] = (uint)(TlbEntry.Translate(data, address) >> Pfn.Shift);
+
+    /// <summary>
+    /// A TLB miss often means a cache miss too. The host fetches the line from where it probably is while the TLB is filled, and so early that
+    /// the next miss begins before this one has ended. Nothing else depends on the guess.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(TlbState* t, ulong address)
     {
         if (Sse.IsSupported)
-            Sse.Prefetch0(t->Memory + TlbEntry.Translate(data, address));
+            Sse.Prefetch0(t->Memory + ((ulong)t->Hints[address >> Pfn.Shift & (TlbState.HintCount - 1)] << Pfn.Shift | (address & PageMask)));
     }
 
     /// <summary>Translates the two parts of an access that crosses a page; the second one's CR2 is the second page's first byte.</summary>

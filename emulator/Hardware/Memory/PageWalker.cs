@@ -55,6 +55,29 @@ internal static unsafe class PageWalker
     }
 
     /// <summary>
+    /// <see cref="Walk"/> in the commonest case, without a loop: the paging-structure cache knows the page table, and its entry allows the access and has its
+    /// flags set. In all others 0, and nothing has happened.
+    /// </summary>
+    /// <param name="needed">Rights, and <see cref="TlbEntry.Dirty"/> for a store.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong WalkLeaf(TlbState* t, ulong address, ulong needed)
+    {
+        int slot = t->Pde.Find(address, 1, t->Context);
+        if (slot < 0 || t->Witness != 0)
+            return 0;
+        const ulong used = (ulong)(Pte.Present | Pte.Accessed);
+        ulong table = t->Pde.DataAt(slot);
+        ulong entry = Volatile.Read(ref *((ulong*)(t->Memory + TlbEntry.Base(table)) + PageTable.Index(address, 0)));
+        ulong data = FrameAddress(entry, 0) | (table & TlbEntry.Granted(entry)) | (entry & (TlbEntry.Dirty | TlbEntry.Global));
+        if ((entry & used) != used || (entry & t->Reserved) != 0 || (data & needed) != needed || OutsideMemory(t, entry, 0))
+            return 0;
+        t->Counters[Counter.Walks]++;
+        t->Counters[Counter.WalkReferences]++;
+        t->Counters[Counter.StructureCacheHitsPde]++;
+        return data;
+    }
+
+    /// <summary>
     /// The data of the TLB entry that a walk would give for a user's read, if it had to set no flag and met no fault; else 0. As any walk it
     /// begins where the paging-structure cache knows a table, true or not.
     /// </summary>
@@ -90,6 +113,7 @@ internal static unsafe class PageWalker
     private static bool IsLeaf(ulong entry, int level)
         => level == 0 || (level < PageTable.RootLevel && (entry & (ulong)Pte.PageSize) != 0);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong FrameAddress(ulong entry, int level) => entry & (ulong)Pte.Frame & ~((1UL << PageTable.Shift(level)) - 1);
 
     private static ulong ReservedBits(TlbState* t, int level, bool leaf)
@@ -103,6 +127,7 @@ internal static unsafe class PageWalker
     }
 
     /// <summary>Where nothing answers, hardware reads all ones, which have reserved bits set; treated as if the entry had them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool OutsideMemory(TlbState* t, ulong entry, int level)
     {
         ulong address = FrameAddress(entry, level), size = 1UL << PageTable.Shift(level);

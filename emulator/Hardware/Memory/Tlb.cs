@@ -27,6 +27,7 @@ internal static unsafe class Tlb
         t.HasLevel2 = geometry.Level2 is not null;
         if (geometry.Level2 is { } second)
             t.Level2 = TlbArray.Create(second, ref at);
+        t.Hints = (uint*)at;
         t.Memory = memory.Base;
         t.MemoryBytes = memory.Bytes;
         t.Code = memory.Code;
@@ -38,7 +39,8 @@ internal static unsafe class Tlb
 
     private static ulong Bytes(TlbGeometry geometry)
         => TlbArray.BytesFor(geometry.Level1) + TlbArray.BytesFor(geometry.Level1Large) + TlbArray.BytesFor(PdeLevel)
-            + TlbArray.BytesFor(PdpteLevel) + TlbArray.BytesFor(Pml4eLevel) + (geometry.Level2 is { } second ? TlbArray.BytesFor(second) : 0);
+            + TlbArray.BytesFor(PdpteLevel) + TlbArray.BytesFor(Pml4eLevel) + (geometry.Level2 is { } second ? TlbArray.BytesFor(second) : 0)
+            + TlbState.HintCount * sizeof(uint);
 
     public static void Release(VcpuState* c)
     {
@@ -99,6 +101,22 @@ internal static unsafe class Tlb
         if (replaced != 0)
             LeaveLevel1(c, replaced, replacedData);
         return (ulong*)Unsafe.AsPointer(ref t->Level1.DataAt(slot));
+    }
+
+    /// <summary>Enters a translation of a 4 KiB page that neither level has.</summary>
+    /// <returns>Its data word in the first level.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong* Add(VcpuState* c, ulong address, ulong data)
+    {
+        var t = &c->Tlb;
+        if (t->HasLevel2)
+        {
+            t->Level2.Add(address, 0, t->Context, (data & TlbEntry.Global) != 0, data,
+                out ulong replaced, out ulong replacedData, ref t->Counters[Counter.Level2Evictions]);
+            if ((replacedData & TlbEntry.Fetched) != 0 && replaced != 0)
+                LoseFetched(c, ref Level1(t, TlbArray.SizeClass(replaced)), replaced);
+        }
+        return Promote(c, address, data);
     }
 
     /// <summary>Enters a translation in the first level.</summary>

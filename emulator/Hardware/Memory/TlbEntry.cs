@@ -32,6 +32,7 @@ internal static class TlbEntry
     };
 
     /// <summary>What one paging-structure entry grants.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Granted(ulong entry) => (entry & (Writable | User)) | (~entry & Executable);
 
     public static uint Stamp(ulong data) => (uint)(data >> StampShift) & ((1u << TranslationWitness.StampBits) - 1);
@@ -41,9 +42,11 @@ internal static class TlbEntry
     public static ulong OfSizeClass(int sizeClass) => (ulong)sizeClass << SizeClassShift;
 
     /// <summary>0: 4 KiB, 1: 2 MiB, 2: 1 GiB.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int SizeClass(ulong data) => (int)(data >> SizeClassShift) & 3;
 
     /// <summary>Physical address of the page's, or of the next table's, first byte.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Base(ulong data) => data & (ulong)Pte.Frame;
 
     /// <summary>Physical address that <paramref name="address"/> has in the page.</summary>

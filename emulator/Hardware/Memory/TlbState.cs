@@ -27,6 +27,12 @@ public unsafe struct TlbState
     internal TlbArray Pdpte;
     internal TlbArray Pml4e;
 
+    /// <summary>
+    /// Frames that pages were last found in, by the low bits of the page number, for prefetching alone: what it says may be of another page or long untrue.
+    /// </summary>
+    internal uint* Hints;
+    internal const int HintCount = 1 << 15;
+
     internal byte* Storage;
     internal ulong StorageBytes;
 
