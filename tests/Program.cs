@@ -1,3 +1,4 @@
+using Emulator.Tests.Cli;
 using Emulator.Tests.Guests;
 
 namespace Emulator.Tests;
@@ -7,6 +8,8 @@ internal static class Program
 {
     private static int Main(string[] arguments)
     {
+        if (arguments is [FailingEmulator.Word, var where, .. var rest])
+            return FailingEmulator.Run(where, rest);
         foreach (string line in ResourceProbe.Run(arguments))
             Console.WriteLine(line);
         return 0;

@@ -23,8 +23,6 @@ public sealed partial class Machine
     private const int CountStride = 8;
 
     private readonly long[] _syscalls = new long[MachineOptions.MaxVcpus * CountStride];
-    private readonly Lock _unknownLock = new();
-    private readonly SortedDictionary<ulong, long> _unknown = [];
 
     /// <summary>System calls made so far.</summary>
     public long SyscallCount
@@ -38,29 +36,10 @@ public sealed partial class Machine
         }
     }
 
-    /// <summary>System calls that are not implemented, with how often each was made.</summary>
-    public IReadOnlyDictionary<ulong, long> UnknownSyscalls
-    {
-        get
-        {
-            lock (_unknownLock)
-                return new SortedDictionary<ulong, long>(_unknown);
-        }
-    }
-
     /// <summary>Bytes of memory that no frame in use takes.</summary>
     internal ulong FreeMemoryBytes => (Memory.FrameCount - (ulong)Pages.UsedFrames) << 12;
 
     internal void CountSyscall(int vcpu) => _syscalls[vcpu * CountStride]++;
-
-    internal long UnknownSyscall(Task task, ulong number)
-    {
-        lock (_unknownLock)
-            _unknown[number] = _unknown.GetValueOrDefault(number) + 1;
-        if (Options.FailOnUnsupported)
-            StopFor(ExitReason.Unsupported, $"{task}: system call {SyscallNames.Of(number)} ({number}) is not implemented");
-        return -Errno.ENOSYS;
-    }
 
     private Task CreateFirstTask()
     {
@@ -101,42 +80,8 @@ public sealed partial class Machine
         int signal = WaitStatus.Signal(process.WaitStatus);
         End(signal == 0
             ? new ExitStatus(ExitReason.Exited, WaitStatus.ExitCode(process.WaitStatus))
-            : new ExitStatus(ExitReason.Signaled, 128 + signal, signal) { Crash = process.Crash });
+            : new ExitStatus(ExitReason.Signaled, 128 + signal, signal) { Report = process.Death });
     }
-
-    /// <summary>Keeps what is known of a fatal signal for the report.</summary>
-    internal unsafe void RecordCrash(Task task, SignalInfo info)
-    {
-        VcpuRegisters registers = *task.Registers;
-        byte[] code = new byte[15];
-        int length = task.Mm.ReadMemory(task, registers.Rip, code);
-        ulong at = info.Vector == 14 ? info.Address : registers.Rip;
-        task.Process.Crash = new CrashReport
-        {
-            Pid = task.Process.Pid,
-            Tid = task.Tid,
-            Command = task.Comm,
-            Signal = info.Number,
-            SignalCode = info.Code,
-            Vector = info.Vector,
-            ErrorCode = info.ErrorCode,
-            FaultAddress = at,
-            Registers = registers,
-            InstructionBytes = code[..length],
-            TotalFrames = Memory.FrameCount,
-            UsedFrames = (ulong)Pages.UsedFrames,
-            Mapping = Tracing.CrashLocation.Mapping(task, at),
-            CodeMapping = Tracing.CrashLocation.Mapping(task, registers.Rip),
-            Symbol = Tracing.CrashLocation.Describe(task, registers.Rip),
-            Unsupported = info.Vector == Vector.InvalidOpcode ? task.Vcpu!.State->Unsupported : Unsupported.No,
-            Features = Platform.Features,
-            Program = task.Process.ExecutablePath,
-        };
-    }
-
-    /// <summary>A fault of the emulator: the run ends with a report instead of an exception.</summary>
-    internal void Fail(Task task, Exception e) =>
-        End(new ExitStatus(ExitReason.InternalError) { Message = $"{task}: {e.GetType().Name}: {e.Message}", Failure = e });
 
     /// <summary>Runs a full fence on every vCPU and waits for all (membarrier).</summary>
     internal void BarrierOnAllVcpus(Task task) => Platform.InterProcessor.Call(task.Vcpu, Platform.AllVcpus, FenceRequest.Instance);

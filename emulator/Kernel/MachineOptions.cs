@@ -33,6 +33,12 @@ public sealed record MachineOptions
     /// <summary>Gets each line that the kernel says, as dmesg would show it; null: nobody listens.</summary>
     public Action<string>? KernelLog { get; init; }
 
+    /// <summary>
+    /// Gets each report of a task, of any process, as it is made; null: nobody listens. Called on the task's thread, and must not come back.
+    /// A fault of the emulator is only in the <see cref="ExitStatus"/>.
+    /// </summary>
+    public Action<Reports.Report>? Report { get; init; }
+
     public TlbGeometry Tlb { get; init; } = TlbGeometry.Default;
 
     /// <summary>The instruction-set extensions that the vCPUs have.</summary>

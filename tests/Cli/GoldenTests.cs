@@ -42,12 +42,29 @@ public sealed partial class GoldenTests
         => Check($"strace-{guest}", Addresses().Replace(Errors(guest, arguments, "--sched", "deterministic", "-q", "--strace"), "0xADDRESS"));
 
     [TestCase("null"), TestCase("write"), TestCase("divide"), TestCase("ud2"), TestCase("noexec"), TestCase("abort")]
-    public void A_crash(string way)
+    public void A_crash(string way) => CheckReport($"crash-{way}", Errors("crash", [way], "--sched", "deterministic"));
+
+    [Test]
+    public void A_system_call_that_is_not_implemented_in_one_line() => CheckReport("syscall-brief", Errors("crash", ["syscall"], "--sched", "deterministic"));
+
+    [Test]
+    public void A_system_call_that_is_not_implemented() => CheckReport("syscall-fail", Errors("crash", ["syscall"], "--sched", "deterministic", "--unsupported=fail"));
+
+    [Test]
+    public void A_program_without_memory() => CheckReport("oom", Errors("oom", ["1000"], "--sched", "deterministic", "--memory", "16M"));
+
+    [Test]
+    public void A_fault_of_ours()
     {
-        string report = Errors("crash", [way], "--sched", "deterministic");
-        report = Registers().Replace(report.Replace(GuestPrograms.Root, "ROOT", StringComparison.Ordinal), "${name} VALUE");
-        Check($"crash-{way}", Addresses().Replace(report, "0xADDRESS"));
+        (Outcome outcome, string details) = FailingEmulator.Command(FailingEmulator.AtCall, "--sched", "deterministic", GuestPrograms.Guest("hello").Program);
+        CheckReport("bug", BugNumber().Replace(outcome.Errors.Replace(details, "DETAILS", StringComparison.Ordinal), "EMU-BUG-NUMBER"));
     }
+
+    [Test]
+    public void Identifiers() => Check("explain", Command("explain"));
+
+    [Test]
+    public void An_explanation([Values("EMU-GUEST-CRASH", "EMU-CHECK-STALE")] string id) => Check($"explain-{id}", Command("explain", id));
 
     /// <summary>The frame of the table, and the one row that every run has; which other rows there are changes with the counters.</summary>
     [Test]
@@ -69,6 +86,22 @@ public sealed partial class GoldenTests
         Check("stats-json", Measured().Replace(json, "${name}N"));
     }
 
+    private static string Command(params string[] words)
+    {
+        string[] command = EmulatedHost.CommandLine(words);
+        Outcome outcome = NativeHost.Run(EmulatedHost.CommandSettings, command[0], command[1..]);
+        Assert.That(outcome.Status, Is.Zero, outcome.ToString());
+        return Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(outcome.Output));
+    }
+
+    /// <summary>A report without what changes with the guest's code, the kernel's use of frames, and the place of the repository.</summary>
+    private static void CheckReport(string name, string report)
+    {
+        report = Registers().Replace(report.Replace(GuestPrograms.Root, "ROOT", StringComparison.Ordinal), "${name} VALUE");
+        report = Counts().Replace(KernelLines().Replace(report, ""), "N ${what}");
+        Check(name, Frames().Replace(Addresses().Replace(report, "0xADDRESS"), "frame N"));
+    }
+
     private static Outcome Outcome(string guest, params string[] options) => EmulatedHost.Command(GuestPrograms.Guest(guest), options);
 
     private static string Errors(string guest, string[] arguments, params string[] options) => EmulatedHost.Command(GuestPrograms.Guest(guest, arguments), options).Errors;
@@ -88,6 +121,19 @@ public sealed partial class GoldenTests
     /// <summary>A register and its value in a crash report.</summary>
     [GeneratedRegex(@"\b(?<name>r[a-ds][xpi] |r[bs]p |r[sd]i |r[89]  |r1\d |rip |fs |gs )(?:[0-9a-f]+)(?=\s)", RegexOptions.None, Patience)]
     private static partial Regex Registers();
+
+    [GeneratedRegex(@"\d+ (?<what>instructions executed|of \d+ frames)", RegexOptions.None, Patience)]
+    private static partial Regex Counts();
+
+    [GeneratedRegex(@"frame 0x[0-9a-f]+", RegexOptions.None, Patience)]
+    private static partial Regex Frames();
+
+    /// <summary>The kernel's own lines, whose figures change with its use of memory.</summary>
+    [GeneratedRegex(@"^\[ *\d+\.\d+\].*\n", RegexOptions.Multiline, Patience)]
+    private static partial Regex KernelLines();
+
+    [GeneratedRegex(@"EMU-BUG-[0-9a-f]+", RegexOptions.None, Patience)]
+    private static partial Regex BugNumber();
 
     [GeneratedRegex(@"^ *[\d,]+ +[\d.]* +\w+\.\w+ ", RegexOptions.None, Patience)]
     private static partial Regex Row();

@@ -43,7 +43,7 @@ public sealed class MemoryPressureTests
         if (told)
             outcome.AssertIs(new Outcome("ok tables come and go\nall passed\n", "", 0));
         else
-            Assert.That(outcome.Errors, Does.Contain(CoherenceChecker.FreedTable));
+            Assert.That(outcome.Errors, Does.Contain(CheckerRules.FreedTable));
     }
 
     [TestCase(1, false)]

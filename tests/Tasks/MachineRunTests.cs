@@ -42,12 +42,12 @@ public sealed class MachineRunTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(status.Signal, Is.EqualTo(Signal.SIGSEGV));
-            Assert.That(status.Crash, Is.Not.Null);
-            Assert.That(status.Crash!.Vector, Is.EqualTo(14));
-            Assert.That(status.Crash.ErrorCode, Is.EqualTo(6), "a write by the user to a page that is not present");
-            Assert.That(status.Crash.FaultAddress, Is.EqualTo(0x123));
-            Assert.That(status.Crash.Registers.Rip, Is.EqualTo(TinyGuest.Code));
-            Assert.That(status.Crash.InstructionBytes, Has.Length.EqualTo(15).And.Not.All.Zero);
+            Assert.That(status.Report, Is.Not.Null);
+            Assert.That(status.Report!.Vector, Is.EqualTo(14));
+            Assert.That(status.Report.ErrorCode, Is.EqualTo(6), "a write by the user to a page that is not present");
+            Assert.That(status.Report.FaultAddress, Is.EqualTo(0x123));
+            Assert.That(status.Report.Registers.Rip, Is.EqualTo(TinyGuest.Code));
+            Assert.That(status.Report.InstructionBytes, Has.Length.EqualTo(15).And.Not.All.Zero);
         }
     }
 

@@ -1,22 +1,55 @@
 using System.CommandLine.Parsing;
 using Emulator.Cli.Host;
 using Emulator.Cli.Options;
+using Emulator.Cli.Reports;
+using Emulator.Kernel;
+using Emulator.Kernel.Reports;
 
 namespace Emulator.Cli.Commands;
 
 /// <summary>The verbs. <c>emulator PROGRAM ...</c> is short for <c>emulator run PROGRAM ...</c>; a program with a verb's name is written as a path.</summary>
 internal static class CommandLine
 {
-    public static int Run(string[] args)
+    /// <param name="args">All arguments.</param>
+    /// <param name="adjust">Changes the machines that are made, for tests of what cannot be asked for by options; null: nothing.</param>
+    /// <returns>The exit status.</returns>
+    public static int Run(string[] args, Func<MachineOptions, MachineOptions>? adjust = null)
     {
-        if (args.Length > 0 && args[0].Equals("claims", StringComparison.Ordinal))
-            return new ClaimsCommand().Execute(args);
-        (GuestCommand command, int start) = args.FirstOrDefault() switch
+        GuestCommand? command = null;
+        // A thread that nobody looks after: the runtime would print a stack trace and abort.
+        AppDomain.CurrentDomain.UnhandledException += (_, thrown) => HostProcess.Exit(Fail((Exception)thrown.ExceptionObject));
+        try
         {
-            "run" => (new RunCommand(), 1),
-            "compare" => (new CompareCommand(), 1),
-            _ => ((GuestCommand)new RunCommand(), 0),
-        };
+            switch (args.FirstOrDefault())
+            {
+                case "claims":
+                    return new ClaimsCommand().Execute(args);
+                case "explain":
+                    return new ExplainCommand().Execute(args);
+                case "compare":
+                    command = new CompareCommand();
+                    return Run(command, args, 1);
+                default:
+                    command = new RunCommand(adjust);
+                    return Run(command, args, args is ["run", ..] ? 1 : 0);
+            }
+        }
+#pragma warning disable CA1031 // Whatever comes here is a fault of ours, and is told as one.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            return Fail(e);
+        }
+
+        int Fail(Exception e)
+        {
+            Report report = new() { Kind = ReportKind.OwnBug, Failure = e };
+            return command?.Fail(report) ?? GuestCommand.Fail(report, new RunFacts(true, 0, 0, ["emulator", .. args]), new Palette("auto")).Leave();
+        }
+    }
+
+    private static int Run(GuestCommand command, string[] args, int start)
+    {
         int own = ArgumentSplitter.CountOwn(args, start, command.TakesValue);
         string[] options = args[start..own];
         // The parser must not see the separator: it would take nothing as the guest's.
@@ -24,13 +57,10 @@ internal static class CommandLine
             options = options[..^1];
 
         ParseResult parsed = ParseResult.Parse(command.Options, options);
-        if (parsed.Error is { } error)
-            return UsageError(error);
-        if (command.Options.TryAnswer(parsed, Console.Out))
+        if (parsed.Error is null && command.Options.TryAnswer(parsed, Console.Out))
             return 0;
-        if (own == args.Length)
-            return UsageError("no program given");
-        return command.Execute(parsed, args, args.Length - own);
+        string? wrong = parsed.Error ?? (own == args.Length ? "no program given" : null);
+        return wrong is null ? command.Execute(parsed, args, args.Length - own) : command.Refuse(parsed, args, args.Length - own, wrong);
     }
 
     /// <summary>The library's message, without the names of C# types.</summary>

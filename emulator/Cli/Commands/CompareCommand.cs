@@ -62,8 +62,8 @@ internal sealed class CompareCommand : GuestCommand
                         if (parsed.GetValue(_verbose))
                             HostProcess.WriteError($"emulator: {policy}, {(udmabuf is null ? "" : $"{udmabuf}, ")}{count} vCPUs{(value is null ? "" : $", {sweep!.Name}={value}")}\n");
                         List<byte[]> arguments = sweep is null ? argv : sweep.Apply(argv, value!);
-                        if (!TryRun(options with { Vcpus = count, FlushPolicy = policy, Udmabuf = design }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure))
-                            return CommandLine.Failure(ExitCodes.OurFailure, failure!);
+                        if (!TryRun(options with { Vcpus = count, FlushPolicy = policy, Udmabuf = design }, args[^operands], arguments, environment, out Statistics? statistics, out string? failure, out RunEnd end))
+                            return end.Leave();
                         rows.Add(new ComparisonRow(policy, count, value, statistics!, failure) { Udmabuf = udmabuf });
                     }
                 }
@@ -73,10 +73,12 @@ internal sealed class CompareCommand : GuestCommand
         }
     }
 
-    /// <summary>One run; false: there is no machine for it.</summary>
-    private static bool TryRun(MachineOptions options, string program, List<byte[]> argv, List<byte[]> environment, out Statistics? statistics, out string? failure)
+    /// <summary>One run; false: there is no machine for it, or no program.</summary>
+    /// <param name="end">How it ended.</param>
+    private static bool TryRun(MachineOptions options, string program, List<byte[]> argv, List<byte[]> environment, out Statistics? statistics, out string? failure, out RunEnd end)
     {
         statistics = null;
+        failure = null;
         try
         {
             using var machine = new Machine(options);
@@ -85,11 +87,12 @@ internal sealed class CompareCommand : GuestCommand
             ExitStatus status = machine.Run(program, argv, environment);
             statistics = machine.Statistics(program, status, Stopwatch.GetElapsedTime(start).TotalSeconds);
             failure = ComparisonRow.FailureOf(status, machine.Violations.Count);
-            return true;
+            end = RunEnd.Of(status, program);
+            return status.Reason != ExitReason.NotStarted;
         }
         catch (Exception e) when (e is IOException or OutOfMemoryException or ArgumentException)
         {
-            failure = $"cannot make the machine: {e.Message}";
+            end = RunEnd.NoMachine($"cannot make the machine: {e.Message}");
             return false;
         }
     }

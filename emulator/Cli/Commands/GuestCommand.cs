@@ -1,5 +1,7 @@
 using Emulator.Cli.Host;
 using Emulator.Cli.Options;
+using Emulator.Cli.Reports;
+using Emulator.Kernel.Reports;
 
 namespace Emulator.Cli.Commands;
 
@@ -20,6 +22,22 @@ internal abstract class GuestCommand
     /// <param name="args">All our arguments, the last <paramref name="operands"/> of them the program and its own.</param>
     /// <returns>The exit status.</returns>
     public abstract int Execute(ParseResult parsed, string[] args, int operands);
+
+    /// <summary>Answers wrong usage.</summary>
+    /// <param name="message">What is wrong.</param>
+    /// <inheritdoc cref="Execute"/>
+    public virtual int Refuse(ParseResult parsed, string[] args, int operands, string message) => CommandLine.UsageError(message);
+
+    /// <summary>Ends the command because of a fault of ours, on any thread; null: as verbs do that have nothing to add.</summary>
+    public virtual int? Fail(Report report) => null;
+
+    /// <summary>Tells people of a fault of ours.</summary>
+    public static RunEnd Fail(Report report, RunFacts facts, Palette palette)
+    {
+        BugReport bug = BugReport.Create(report, facts, palette);
+        HostProcess.WriteError(bug.Text);
+        return RunEnd.Failed(bug, report);
+    }
 
     /// <summary>Opens the file of -o; null: none was asked for.</summary>
     protected static bool TryOpen(string? path, out TextWriter? output, out string error)

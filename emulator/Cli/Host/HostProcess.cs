@@ -45,6 +45,9 @@ internal static unsafe partial class HostProcess
         return 128 + signal;
     }
 
+    /// <summary>Ends this process at once, whatever its threads are doing.</summary>
+    public static void Exit(int code) => ExitNow(code);
+
     /// <summary>
     /// Stops this process as the terminal would, until somebody continues it. The host ignores the stop, and this returns at once, where nobody could.
     /// </summary>
@@ -76,6 +79,9 @@ internal static unsafe partial class HostProcess
 
     [LibraryImport("libc", EntryPoint = "write")]
     private static partial nint Write(int descriptor, byte* data, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "_exit")]
+    private static partial void ExitNow(int code);
 
     [LibraryImport("libc", EntryPoint = "fcntl")]
     private static partial int Control(int descriptor, int command, nint argument);

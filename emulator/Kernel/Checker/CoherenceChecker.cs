@@ -40,10 +40,6 @@ internal sealed class CoherenceChecker
             vcpu.Witness = _witnesses[vcpu.Id];
     }
 
-    public const string FreedFrame = "corruption: freed frame used through a cached translation";
-    public const string FreedTable = "corruption: freed page table walked";
-    public const string Stale = "stale: translation used after its flush was done";
-
     public MemorySystem System { get; }
 
     public EventClock Clock { get; } = new();
@@ -97,6 +93,6 @@ internal sealed class CoherenceChecker
             Volatile.Write(ref _unsettledCount, _unsettled.Count);
         }
         foreach (Finding finding in mine)
-            _report(finding.Task, finding.Rule, finding.Describe(task is null ? null : Tracing.CrashLocation.Describe(task, finding.Rip)));
+            _report(finding.Task, finding.Rule, finding.Describe(task is null ? null : new Reports.CodeLocator().Find(task, finding.Rip)?.ToString()));
     }
 }

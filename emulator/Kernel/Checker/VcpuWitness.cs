@@ -67,7 +67,7 @@ internal sealed unsafe class VcpuWitness(CoherenceChecker checker, Vcpu vcpu) : 
     {
         if (Stamp(cached.Frame) != stamp || (_pages[cached.FrameOf(address)].Flags & PageFlags.Free) != 0)
         {
-            Report(CoherenceChecker.FreedFrame, address, cached, $"{Verb(access)} 0x{address:x} through a translation to a frame that was freed since");
+            Report(CheckerRules.FreedFrame, address, cached, $"{Verb(access)} 0x{address:x} through a translation to a frame that was freed since");
             return;
         }
         ulong key = FillRecord.KeyOf(cached), use = key ^ ((ulong)access << 61);
@@ -101,7 +101,7 @@ internal sealed unsafe class VcpuWitness(CoherenceChecker checker, Vcpu vcpu) : 
         {
             return false;
         }
-        Report(CoherenceChecker.Stale, address, cached,
+        Report(CheckerRules.Stale, address, cached,
             $"{Verb(access)} 0x{address:x} as frame 0x{cached.FrameOf(address).Value:x} ({cached.Rights}), where the tables have {Describe(entry)} by now");
         return true;
     }
@@ -129,7 +129,7 @@ internal sealed unsafe class VcpuWitness(CoherenceChecker checker, Vcpu vcpu) : 
             return;
         string cached = stamp is null ? "" : ", which the paging-structure cache still knows";
         ulong span = 1UL << PageTable.Shift(Math.Min(level + 1, PageTable.RootLevel));
-        Report(CoherenceChecker.FreedTable, address,
+        Report(CheckerRules.FreedTable, address,
             new CachedTranslation(vcpu.State->Tlb.Context, address & ~(span - 1), level + 1, IsTable: true, table, Pte.None, Global: false),
             $"translates 0x{address:x} by a table of level {level}{cached}, after the table was freed");
     }

@@ -122,6 +122,20 @@ public sealed unsafe partial class HostPoller : IDisposable
 
     private void Loop()
     {
+        try
+        {
+            ServeUntilStopped();
+        }
+#pragma warning disable CA1031 // The root of the thread.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _machine.Fail(null, e);
+        }
+    }
+
+    private void ServeUntilStopped()
+    {
         while (!_stopping)
         {
             _machine.Timers.Fire();

@@ -13,7 +13,13 @@ public sealed partial class Process
     /// <summary>PR_SET_PDEATHSIG: sent to this process when its parent ends.</summary>
     internal int ParentDeathSignal { get; set; }
 
-    internal CrashReport? Crash { get; set; }
+    /// <summary>What there is to say about the signal that killed it.</summary>
+    internal Reports.Report? Death { get; set; }
+
+    private int _deathClaimed;
+
+    /// <summary>Whether the caller is the one thread that reports the process's death.</summary>
+    internal bool ClaimDeath() => Interlocked.Exchange(ref _deathClaimed, 1) == 0;
 
     /// <summary>Called by the last thread.</summary>
     internal void Finish(Task last)

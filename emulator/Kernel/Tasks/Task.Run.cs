@@ -149,7 +149,7 @@ public sealed unsafe partial class Task
         Machine.CountSyscall(Vcpu!.Id);
         long result;
         using (this.Operation(definition?.Name ?? "unknown system call"))
-            result = definition is null ? Machine.UnknownSyscall(this, number) : definition.Handler(this, args);
+            result = definition is null ? Machine.UnknownSyscall(this, number, args) : definition.Handler(this, args);
         tracer?.Leave(this, number, definition, args, result);
         return result;
     }

@@ -22,8 +22,8 @@ public sealed record StressRun(Outcome Outcome, ulong Requests)
     public bool GuestSawIt => Outcome.Output.Contains("FAIL", StringComparison.Ordinal) && Outcome.Output.Contains(": worker ", StringComparison.Ordinal);
 
     public bool CheckerSawIt =>
-        Outcome.Errors.Contains(CoherenceChecker.FreedFrame, StringComparison.Ordinal) || Outcome.Errors.Contains(CoherenceChecker.FreedTable, StringComparison.Ordinal)
-        || Outcome.Errors.Contains(CoherenceChecker.Stale, StringComparison.Ordinal);
+        Outcome.Errors.Contains(CheckerRules.FreedFrame, StringComparison.Ordinal) || Outcome.Errors.Contains(CheckerRules.FreedTable, StringComparison.Ordinal)
+        || Outcome.Errors.Contains(CheckerRules.Stale, StringComparison.Ordinal);
 }
 
 /// <summary>Runs guests/mshare/stress.c under a policy, with memory that is migrated, reclaimed and looked ahead at.</summary>

@@ -69,7 +69,7 @@ public sealed class PolicyStressTests
         string program = GuestPrograms.Guest("mshare/stress").Program;
         string[] options = ["--vcpus", "3", "--sched", "deterministic", "--seed", "1", "--flush", "none", "--check"];
         Outcome outcome = EmulatedHost.Command(new GuestRun(program, "5", "40", "1"), options);
-        Assert.That(outcome.Errors, Does.Contain(CoherenceChecker.FreedFrame).And.EndsWith($"emulator: replay: emulator run {string.Join(' ', options)} {program} 5 40 1\n"));
+        Assert.That(outcome.Errors, Does.Contain(CheckerRules.FreedFrame).And.EndsWith($"emulator: replay: emulator run {string.Join(' ', options)} {program} 5 40 1\n"));
     }
 
     private static void DemandSeen(SharedFlushPolicy policy, int rounds, ulong seeds)

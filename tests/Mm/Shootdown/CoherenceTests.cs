@@ -55,7 +55,7 @@ public sealed unsafe class CoherenceTests
         if (reused)
             Assert.That(stand.Pages.TryAllocate(PageFlags.Anon, zero: true, out Pfn again) && again == frame, "the frame has a new owner");
         stand.Read(1, ShootdownStand.Base);
-        Assert.That(stand.Rules, Is.EqualTo(CoherenceChecker.FreedFrame));
+        Assert.That(stand.Rules, Is.EqualTo(CheckerRules.FreedFrame));
         Assert.That(stand.Findings[0].Text, Does.Contain("vCPU 1 reads 0x20000000").And.Contain("allocated as Anon").And.Contain("freed, was Anon"));
         if (!reused)
             return;
@@ -124,7 +124,7 @@ public sealed unsafe class CoherenceTests
         stand.ReadPages(1, 1);
         UnmapWithTable(stand, mm, told);
         stand.Read(1, ShootdownStand.Page(1));
-        Assert.That(stand.Rules, Is.EqualTo(told ? "" : CoherenceChecker.FreedTable));
+        Assert.That(stand.Rules, Is.EqualTo(told ? "" : CheckerRules.FreedTable));
     }
 
     [Test]
@@ -141,7 +141,7 @@ public sealed unsafe class CoherenceTests
         *upper = 0;
         stand.Pages.Put(table);
         stand.Read(0, ShootdownStand.Page(1));
-        Assert.That(stand.Rules, Is.EqualTo(CoherenceChecker.FreedTable));
+        Assert.That(stand.Rules, Is.EqualTo(CheckerRules.FreedTable));
         Assert.That(stand.Findings[0].Text, Does.Contain("paging-structure cache"));
         // Put back what the address space believes it has.
         Assert.That(stand.Pages.TryAllocate(PageFlags.Table, zero: false, out Pfn again) && again == table);
@@ -199,7 +199,7 @@ public sealed unsafe class CoherenceTests
         stand.Self.Leave();
         Smp.Threads.RunAll(cancel, [.. actions]);
         stand.Self.Enter();
-        Assert.That(stand.Findings.Select(f => f.Rule), freeFirst ? Has.Some.EqualTo(CoherenceChecker.FreedFrame) : Is.Empty);
+        Assert.That(stand.Findings.Select(f => f.Rule), freeFirst ? Has.Some.EqualTo(CheckerRules.FreedFrame) : Is.Empty);
     }
 
     private static ulong* UpperEntry(ShootdownStand stand, AddressSpace mm)

@@ -42,7 +42,7 @@ public sealed unsafe class StaleTests
     }
 
     private static void ExpectStale(ShootdownStand stand, bool fault) =>
-        Assert.That(stand.Rules, Is.EqualTo(fault ? CoherenceChecker.Stale : ""));
+        Assert.That(stand.Rules, Is.EqualTo(fault ? CheckerRules.Stale : ""));
 
     [Test]
     public void A_cleared_entry_is_stale_from_the_end_of_the_flush_on([Values] bool fault)

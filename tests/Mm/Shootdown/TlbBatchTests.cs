@@ -65,7 +65,7 @@ public sealed unsafe class TlbBatchTests
         var batch = new TlbBatch(stand.Tlb);
         stand.Pages.Put(Unmap(stand, mm, batch, 0, 1)[0]);
         stand.Read(1, ShootdownStand.Base);
-        Assert.That(stand.Rules, Is.EqualTo(CoherenceChecker.FreedFrame));
+        Assert.That(stand.Rules, Is.EqualTo(CheckerRules.FreedFrame));
         batch.TryToUnmapFlush(stand.Self);
     }
 

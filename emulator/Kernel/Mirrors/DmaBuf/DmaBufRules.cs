@@ -1,7 +1,7 @@
 namespace Emulator.Kernel.Mirrors;
 
 /// <summary>The rules of dma-buf (Documentation/driver-api/dma-buf.rst) that are checked, as reports name them.</summary>
-internal static class DmaBufRules
+public static class DmaBufRules
 {
     public const string ExportOps = "an exporter has pin and unpin both or neither, and neither together with cache_sgt_mapping";
 

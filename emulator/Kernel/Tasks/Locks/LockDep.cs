@@ -112,7 +112,7 @@ internal sealed class LockDep(Action<Task?, string, string> report)
         List<HeldLock> held = Mine;
         if (held.Count == 0)
             return;
-        report(task, "lock held at exit", $"{what} ends while holding {string.Join(", ", held)}");
+        report(task, LockRules.HeldAtExit, $"{what} ends while holding {string.Join(", ", held)}");
         held.Clear();
     }
 
@@ -129,13 +129,13 @@ internal sealed class LockDep(Action<Task?, string, string> report)
         if (ReferenceEquals(outer.Lock, next.Lock))
         {
             if (!readers)
-                report(task, "recursive locking", $"{next} is held already: {outer}");
+                report(task, LockRules.Recursion, $"{next} is held already: {outer}");
             return;
         }
         if (outer.Node == next.Node)
         {
             if (!readers)
-                report(task, "possible recursive locking", $"{next}, and another lock of the class is held: {outer}; nested locks of a class need subclasses");
+                report(task, LockRules.PossibleRecursion, $"{next}, and another lock of the class is held: {outer}; nested locks of a class need subclasses");
             return;
         }
         var edge = new LockEdge(outer.Node, outer.Mode, next.Node, next.Mode);
@@ -143,7 +143,7 @@ internal sealed class LockDep(Action<Task?, string, string> report)
             return;
         string seen = Describe(task, outer, next);
         if (_graph.Add(edge, seen) is { } circle)
-            report(task, "lock order inversion", $"{seen}\nbut the opposite order was seen before:\n{circle}");
+            report(task, LockRules.Inversion, $"{seen}\nbut the opposite order was seen before:\n{circle}");
     }
 
     private static string Describe(Task task, in HeldLock outer, in HeldLock next)

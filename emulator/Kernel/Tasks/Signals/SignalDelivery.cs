@@ -14,7 +14,12 @@ internal static unsafe class SignalDelivery
         while (true)
         {
             if (task.MustExit)
+            {
+                // SIGKILL is never delivered; a victim has this one chance to say where it was.
+                if (task.Process.Oom.IsVictim)
+                    task.Machine.ReportDeath(task, new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL));
                 return true;
+            }
             if (task.Process.StopSignal != 0)
             {
                 Stop(task);
@@ -64,7 +69,7 @@ internal static unsafe class SignalDelivery
     private static void Kill(Task task, SignalInfo info)
     {
         bool core = Signal.DumpsCore(info.Number);
-        task.Machine.RecordCrash(task, info);
+        task.Machine.ReportDeath(task, info);
         bool coreAllowed = core && task.Process.Limits[ResourceLimits.CORE].Current != 0;
         lock (task.Process.SignalLock)
             task.Process.BeginExit(info.Number | (coreAllowed ? WaitStatus.CoreFlag : 0));

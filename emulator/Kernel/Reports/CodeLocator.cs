@@ -4,12 +4,14 @@ using Emulator.Kernel.Files.Proc;
 using Emulator.Kernel.Loader;
 using Emulator.Kernel.Memory;
 
-namespace Emulator.Kernel.Tracing;
+namespace Emulator.Kernel.Reports;
 
-/// <summary>Says where in a program's files an address lies, for reports.</summary>
-internal static class CrashLocation
+/// <summary>Says where in a program's files an address lies. The symbol tables that it has read are kept: for one report, not for a run.</summary>
+internal sealed class CodeLocator
 {
     private const int HeaderSize = 64, ProgramHeaderSize = 56, LoadSegment = 1;
+
+    private readonly Dictionary<PageCache, SymbolTable> _symbols = [];
 
     /// <summary>The line of /proc/PID/maps that covers the address, without the columns that only programs read; null if nothing is mapped.</summary>
     public static string? Mapping(Task task, ulong address)
@@ -24,8 +26,8 @@ internal static class CrashLocation
         return null;
     }
 
-    /// <summary><c>symbol+0x12 (file:0x1234)</c>, or the file and offset alone, or null for memory without a file.</summary>
-    public static string? Describe(Task task, ulong address)
+    /// <summary>Null for memory without a file.</summary>
+    public CodeLocation? Find(Task task, ulong address)
     {
         PageCache cache;
         ulong offset;
@@ -36,11 +38,17 @@ internal static class CrashLocation
             cache = mapped;
             offset = address - vma.Start + (vma.PageOffset << 12);
         }
-        string name = Mapping(task, address)?.Split('/')[^1] ?? "";
-        string place = string.Create(CultureInfo.InvariantCulture, $"({name}:0x{offset:x})");
-        return ToLinkAddress(cache, offset) is { } linked && SymbolTable.Read(cache).Find(linked) is { } symbol
-            ? string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{symbol.Offset:x} {place}")
-            : place;
+        string file = string.Create(CultureInfo.InvariantCulture, $"{Mapping(task, address)?.Split('/')[^1]}:0x{offset:x}");
+        return ToLinkAddress(cache, offset) is { } linked && Symbols(cache).Find(linked) is { } symbol
+            ? new CodeLocation(string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{symbol.Offset:x}"), file)
+            : new CodeLocation(null, file);
+    }
+
+    private SymbolTable Symbols(PageCache cache)
+    {
+        if (!_symbols.TryGetValue(cache, out SymbolTable? symbols))
+            _symbols.Add(cache, symbols = SymbolTable.Read(cache));
+        return symbols;
     }
 
     /// <summary>The address that the linker gave to a byte of the file: what symbol tables speak of.</summary>

@@ -9,13 +9,13 @@ namespace Emulator.Tests.Cli;
 
 /// <summary>What a person reads about an instruction that a processor would have executed.</summary>
 [Parallelizable(ParallelScope.All)]
-internal sealed class CrashReportTests
+internal sealed class ReportTests
 {
     private static string Report(CpuFeatures features, Action<Assembler> program)
     {
         ExitStatus status = TinyGuest.Run(new MachineOptions { Cpu = features }, program);
-        Assert.That(status.Crash, Is.Not.Null);
-        return CrashRenderer.Render(status.Crash!, status, new Palette("never"));
+        Assert.That(status.Report, Is.Not.Null);
+        return new ReportRenderer(new RunFacts(true, 0, 1, ["emulator", "run", "tiny"]), new Palette("never")).Render(status.Report!);
     }
 
     [Test]
