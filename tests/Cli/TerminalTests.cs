@@ -36,6 +36,15 @@ public sealed class TerminalTests
         Assert.That(terminal.Wait(), Is.EqualTo(Signaled + signal));
     }
 
+    [TestCase('C', SIGINT), TestCase('\\', SIGQUIT)]
+    public void A_control_key_ends_a_comparison_whichever_guest_is_running(char key, int signal)
+    {
+        using PseudoTerminal terminal = On(Emulate("compare", "-v", "--sweep", "seed=1,2,3", GuestPrograms.Guest("mshare/stress").Program, "8", "100000", "{seed}", "50"));
+        terminal.Expect("vCPUs");
+        terminal.Type(Control(key));
+        Assert.That(terminal.Wait(), Is.EqualTo(Signaled + signal));
+    }
+
     [Test]
     public void A_guest_that_handles_the_interrupt_goes_on()
     {

@@ -48,6 +48,7 @@ internal sealed class ClaimsCommand
             return CommandLine.UsageError($"--color {parsed.GetValue(_color)}: give auto, always or never");
         try
         {
+            using var signals = new EndingSignals();
             return action(parsed, palette!);
         }
         catch (IOException e)

@@ -46,6 +46,7 @@ internal sealed class CompareCommand : GuestCommand
             return CommandLine.UsageError(error);
         if (!TryOpen(parsed.GetValue(_output), out TextWriter? file, out error))
             return CommandLine.Failure(ExitCodes.OurFailure, error);
+        using (new EndingSignals())
         using (file)
         using (FileStream nothing = File.Open("/dev/null", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite))
         {
@@ -83,7 +84,6 @@ internal sealed class CompareCommand : GuestCommand
         {
             using var machine = new Machine(options);
             long start = Stopwatch.GetTimestamp();
-            // Signals are not for the guests, which have no terminal: they end the comparison.
             ExitStatus status = machine.Run(program, argv, environment);
             statistics = machine.Statistics(program, status, Stopwatch.GetElapsedTime(start).TotalSeconds);
             failure = ComparisonRow.FailureOf(status, machine.Violations.Count);

@@ -198,7 +198,6 @@ public sealed partial class Mm
         gather.Finish();
         DetachContainers(task, closed);
         PassOwnership(task);
-        PutKeptHosts(task);
         foreach (Vma vma in closed)
         {
             Account(vma, vma.Pages, add: false);
@@ -206,6 +205,7 @@ public sealed partial class Mm
         }
         ExecutableFile?.Put();
         UnlockWrite();
+        PutKeptHosts(task);
         _system.Remove(this);
     }
 

@@ -42,7 +42,7 @@ public sealed class MshareTests
 
     [Test]
     public void A_region_has_an_owner_for_the_OOM_killer([Values(1, 4)] int vcpus, [Values] bool deterministic, [Values(1UL, 2UL, 3UL)] ulong seed) =>
-        AssertPasses(Guest("owner"), new MachineOptions { Vcpus = vcpus, Deterministic = deterministic, Seed = seed, MemoryBytes = 64 << 20 });
+        AssertPasses(Guest("owner", "5"), new MachineOptions { Vcpus = vcpus, Deterministic = deterministic, Seed = seed, MemoryBytes = 64 << 20 });
 
     [Test]
     public void Two_thousand_processes_share_a_region() =>

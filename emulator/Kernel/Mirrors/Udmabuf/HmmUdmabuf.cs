@@ -47,24 +47,23 @@ internal sealed class HmmUdmabuf(Machine machine, UdmabufItem[] items) : Revocab
         frame = default;
         UdmabufItem item = ItemOf(page);
         Mirror mirror = _mirrors[Array.IndexOf(Items, item)];
-        if (!_mm!.TryGet())
-            return -Errno.EFAULT;
         ulong[] pfns = new ulong[1];
         ulong address = mirror.Address + ((page - item.Start) << Pfn.Shift);
-        var range = new HmmRange(_mm, address, address + Pfn.Size, pfns)
+        var range = new HmmRange(_mm!, address, address + Pfn.Size, pfns)
         {
             Notifier = mirror,
             NotifierSequence = mirror.ReadBegin(task),
             DefaultFlags = HmmPfn.ReqFault | HmmPfn.ReqWrite,
         };
         int error = -Errno.EFAULT;
-        using (_mm.EnterRead(task))
+        // No user of the maker's address space: the last one tears it down, which the caller's locks forbid. The mirror keeps it, the lock its
+        // tables, and where it has ended nothing is mapped.
+        using (_mm!.EnterRead(task))
         {
             // Something else may be mapped there by now.
             if (UdmabufPlaces.Maps(_mm.Vmas.Find(address), item, address, item.First + (page - item.Start)))
                 error = Hmm.RangeFault(task, range);
         }
-        _mm.Put(task);
         frame = HmmRange.FrameOf(pfns[0]);
         if (error == 0)
             Machine.DmaBufs.Count(DmaBufCounter.Acquired);

@@ -140,7 +140,7 @@ internal sealed class OomKiller(Machine machine)
         Log.Write(string.Create(Invariant,
             $"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task={main.Comm},pid={victim.Pid},uid={main.Credentials.Uid}"));
         Events.Count(VmEvent.OomKill);
-        victim.Oom.IsVictim = true;
+        victim.Oom.IsVictim = mm.IsOomVictim = true;
         Log.Write(string.Create(Invariant,
             $"Out of memory: Killed process {victim.Pid} ({main.Comm}) total-vm:{mm.TotalPages * 4}kB, anon-rss:{mm.AnonPages * 4}kB, file-rss:{mm.FilePages * 4}kB, shmem-rss:{mm.ShmemPages * 4}kB, UID:{main.Credentials.Uid} pgtables:{mm.TableBytes >> 10}kB oom_score_adj:{victim.Oom.ScoreAdj}"));
         victim.Send(new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL));
@@ -150,14 +150,15 @@ internal sealed class OomKiller(Machine machine)
             if (process != victim && !ReferenceEquals(process, machine.Init) && FindWithMm(process)?.Mm == mm)
                 process.Send(new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL));
         }
-        if (mm.TryGet())
+        // Not as one of its users, whose last one tears it down: whoever needs memory may hold another's mmap lock (mmgrab in __oom_kill_process).
+        if (mm.TryGetContext())
         {
             if (victim != task.Process)
                 Reap(task, victim.Pid, main.Comm, mm);
             // Shared regions would outlive their owner. What cannot go now goes when it exits, which is worth waiting for.
             if (!mm.TryUnmapOwnedRegions(task))
                 mm.OomSkip = false;
-            mm.Put(task);
+            mm.PutContext();
         }
     }
 

@@ -111,16 +111,17 @@ public sealed partial class Mm
         }
         foreach (SharedTables tables in owned)
         {
-            if (_isOomVictim && tables.Host.TryGet())
+            if (IsOomVictim && tables.Host.TryGetContext())
             {
                 tables.Host.Munmap(task, 0, Layout.TaskSize);
-                tables.Host.Put(task);
+                tables.Host.PutContext();
             }
             tables.PassOwnership(this);
         }
     }
 
-    private bool _isOomVictim;
+    /// <summary>Set before the victim is told to die: however fast it does, what it owns must not become somebody else's.</summary>
+    internal bool IsOomVictim { get; set; }
 
     /// <summary>
     /// The owner is being killed for want of memory, and what it owns goes with it, whoever shares it: at once, or where somebody has the
@@ -129,14 +130,13 @@ public sealed partial class Mm
     /// <returns>Whether all of it is gone.</returns>
     internal bool TryUnmapOwnedRegions(Task task)
     {
-        _isOomVictim = true;
         bool complete = true;
         foreach (SharedTables tables in OwnedTables())
         {
-            if (!tables.Host.TryGet())
+            if (!tables.Host.TryGetContext())
                 continue;
             complete &= tables.Host.TryUnmapEverything(task);
-            tables.Host.Put(task);
+            tables.Host.PutContext();
         }
         return complete;
     }
