@@ -21,8 +21,11 @@ public sealed unsafe class CodeFuzzTests
     private const int CodeLength = 0x2000, DataLength = 0x4000, CasesPerMachine = 500;
 
     /// <summary>Instructions of a case, and ways out of guest code that it may take.</summary>
-    private const long Instructions = 3000;
+    private const long Instructions = 1000;
     private const int Exits = 40;
+
+    /// <summary>In one of so many cases a second vCPU runs the same code: where both write to it, each instruction costs an interrupt.</summary>
+    private const int CasesForOneShared = 8;
 
     [Test]
     public void Random_bytes_are_executed_or_refused([Range(0, RandomShards - 1)] int shard) =>
@@ -96,13 +99,13 @@ public sealed unsafe class CodeFuzzTests
         Execute(task, machine);
     }
 
-    /// <summary>Two vCPUs run the same code, which changes itself, while the kernel changes it as well.</summary>
+    /// <summary>The code changes itself, and the kernel changes it, sometimes while another vCPU does the same.</summary>
     private static void RunModifying(Task task, Machine machine, int seed)
     {
         var generator = new CodeGenerator(seed);
         byte[] code = generator.SelfModifying(Code + 0xF00, 0x1000, Data);
         Assert.That(task.CopyToUser(Code + 0xF00, code), Is.True);
-        KernelThread other = machine.Spawn(thread =>
+        KernelThread? other = generator.Random.Next(CasesForOneShared) != 0 ? null : machine.Spawn(thread =>
         {
             SetRegisters(thread, new Random(seed + 1), Code + 0xF00);
             Execute(thread, machine);
@@ -111,7 +114,7 @@ public sealed unsafe class CodeFuzzTests
         Execute(task, machine);
         Assert.That(task.CopyToUser(Code + 0xF00 + (ulong)generator.Random.Next(200), generator.Next(16)), Is.True);
         Execute(task, machine);
-        other.Join(task);
+        other?.Join(task);
     }
 
     private static void SetRegisters(Task task, Random random, ulong rip)
