@@ -63,7 +63,7 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
     internal static string? Judge(Machine machine, ExitStatus status)
     {
         if (status.Reason is not (ExitReason.Exited or ExitReason.Signaled or ExitReason.InstructionLimit))
-            return string.Create(CultureInfo.InvariantCulture, $"the machine ended by {status.Reason}: {status.Message}\n{status.Failure}");
+            return string.Create(CultureInfo.InvariantCulture, $"the machine ended by {status.Reason}: {status.Message}\n{status.Report?.Failure}");
         if (machine.Violations.Count > 0)
             return machine.Violations.All[0].ToString();
         MemorySystem memory = machine.MemorySystem;
