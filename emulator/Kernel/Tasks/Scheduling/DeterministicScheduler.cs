@@ -90,17 +90,13 @@ internal sealed class DeterministicScheduler : Scheduler
 
     private protected override void OnNobodyWaits(Task task) => PassOn(task);
 
-    private protected override void OnAssigned(Task task)
+    private protected override Task? OnAssigned(Task task)
     {
         if (_baton is null && !_idle)
-        {
-            _baton = task;
-            task.Host.Open();
-        }
-        else if (_idle)
-        {
+            return _baton = task;
+        if (_idle)
             Machine.HostPoller.Interrupt();
-        }
+        return null;
     }
 
     private protected override void OnQueued()

@@ -1,31 +1,5 @@
 namespace Emulator.Kernel.Tasks.Scheduling;
 
-/// <summary>Where a task's host thread waits for its turn. The one place in the kernel, beside the event loop, where a host thread blocks.</summary>
-internal sealed class HostThreadGate
-{
-    private readonly object _monitor = new();
-    private bool _open;
-
-    public void Wait()
-    {
-        lock (_monitor)
-        {
-            while (!_open)
-                Monitor.Wait(_monitor);
-            _open = false;
-        }
-    }
-
-    public void Open()
-    {
-        lock (_monitor)
-        {
-            _open = true;
-            Monitor.Pulse(_monitor);
-        }
-    }
-}
-
 /// <summary>The machine's host threads: small stacks, kept for the next task when one exits.</summary>
 internal sealed class HostThreads
 {

@@ -44,7 +44,7 @@ internal sealed class ParallelScheduler : Scheduler
     // A guest that spins on sched_yield waits for another vCPU, whose host thread may need this processor.
     private protected override void OnNobodyWaits(Task task) => Thread.Yield();
 
-    private protected override void OnAssigned(Task task) => task.Host.Open();
+    private protected override Task? OnAssigned(Task task) => task;
 
     private protected override void AfterRelease()
     {

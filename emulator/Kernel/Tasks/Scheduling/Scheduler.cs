@@ -62,8 +62,10 @@ public abstract class Scheduler
             Attach(task);
             body();
         });
+        Task? first;
         lock (Lock)
-            MakeRunnable(task);
+            first = MakeRunnable(task);
+        first?.Host.Open();
     }
 
     internal void PrepareToSleep(Task task)
@@ -74,12 +76,14 @@ public abstract class Scheduler
 
     internal void Wake(Task task)
     {
+        Task? first = null;
         lock (Lock)
         {
             task.Scheduling.WakePending = true;
             if (task.Scheduling.State == RunState.Asleep)
-                MakeRunnable(task);
+                first = MakeRunnable(task);
         }
+        first?.Host.Open();
     }
 
     internal void Sleep(Task task, long deadlineNs)
@@ -113,15 +117,17 @@ public abstract class Scheduler
         s.NeedsReschedule = false;
         int vacated;
         bool moved;
+        Task? first = null;
         lock (Lock)
         {
             vacated = s.Assigned;
             moved = FirstFor(vacated) is not null || !s.Affinity.Contains(vacated);
             if (moved)
-                MakeRunnable(task);
+                first = MakeRunnable(task);
             else
                 s.SliceStart = Machine.Clock.MonotonicNs;
         }
+        first?.Host.Open();
         if (moved)
         {
             s.InvoluntarySwitches++;
@@ -158,8 +164,7 @@ public abstract class Scheduler
         }
         task.Scheduling.SleepTimer?.Cancel();
         Detach(task);
-        lock (Lock)
-            Vacate(vacated);
+        Vacate(vacated);
         AfterRelease();
     }
 
@@ -200,7 +205,8 @@ public abstract class Scheduler
     internal abstract void OnAttention(Task task);
 
     /// <summary>A task was put on a vCPU. Called with the lock held.</summary>
-    private protected abstract void OnAssigned(Task task);
+    /// <returns>The task, if its thread may go on; its gate is opened without the lock, which it would otherwise find held: the host often lets it run at once.</returns>
+    private protected abstract Task? OnAssigned(Task task);
 
     /// <summary>The caller's thread has given its vCPU away and is about to park or to end.</summary>
     private protected abstract void AfterRelease();
@@ -225,20 +231,19 @@ public abstract class Scheduler
         return -1;
     }
 
-    private protected void MakeRunnable(Task task)
+    /// <returns>As <see cref="OnAssigned"/>.</returns>
+    private Task? MakeRunnable(Task task)
     {
         task.Scheduling.State = RunState.Runnable;
         int vcpu = PickIdle(task);
         if (vcpu >= 0)
-        {
-            Assign(task, vcpu);
-            return;
-        }
+            return Assign(task, vcpu);
         _runQueue.AddLast(task);
         OnQueued();
+        return null;
     }
 
-    private void Assign(Task task, int vcpu)
+    private Task? Assign(Task task, int vcpu)
     {
         SchedulingState s = task.Scheduling;
         _running[vcpu] = task;
@@ -247,17 +252,22 @@ public abstract class Scheduler
         s.SliceStart = Machine.Clock.MonotonicNs;
         s.NeedsReschedule = false;
         _switches++;
-        OnAssigned(task);
+        return OnAssigned(task);
     }
 
     private void Vacate(int vcpu)
     {
-        _running[vcpu] = null;
-        if (FirstFor(vcpu) is { } next)
+        Task? first = null;
+        lock (Lock)
         {
-            _runQueue.Remove(next);
-            Assign(next.Value, vcpu);
+            _running[vcpu] = null;
+            if (FirstFor(vcpu) is { } next)
+            {
+                _runQueue.Remove(next);
+                first = Assign(next.Value, vcpu);
+            }
         }
+        first?.Host.Open();
     }
 
     private LinkedListNode<Task>? FirstFor(int vcpu)
@@ -271,8 +281,7 @@ public abstract class Scheduler
     private void GiveAway(Task task, int vacated)
     {
         Detach(task);
-        lock (Lock)
-            Vacate(vacated);
+        Vacate(vacated);
         AfterRelease();
         task.Host.Wait();
         Attach(task);
