@@ -33,7 +33,7 @@ internal sealed unsafe partial class HostThreadGate
     public void Open()
     {
         if (Interlocked.Exchange(ref _open, 1) == 0)
-            Post(Semaphore);
+            _ = Post(Semaphore);
         GC.KeepAlive(_semaphore);
     }
 
