@@ -7,12 +7,12 @@ using Emulator.Tests.Guests;
 namespace Emulator.Tests.Mirrors.Udmabuf;
 
 /// <summary>
-/// Every design under a memfd that changes without pause, while memory is shaken: what claims to be sound survives, what does not is caught. More seeds:
-/// <c>EMULATOR_UDMABUF_SEEDS=5000 dotnet test --filter UdmabufStress</c>.
+/// Every design under memfds that change without pause, while memory is shaken: what claims to be sound survives, what does not is caught by every seed. With
+/// every second one, half of the buffer's pages are of hugetlb. More seeds: <c>EMULATOR_STRESS_SEEDS=5000 dotnet test --filter UdmabufStress</c>.
 /// </summary>
 public sealed class UdmabufStress
 {
-    private static readonly ulong Seeds = ulong.TryParse(Environment.GetEnvironmentVariable("EMULATOR_UDMABUF_SEEDS"), out ulong seeds) ? seeds : 20;
+    private static readonly ulong Seeds = ulong.TryParse(Environment.GetEnvironmentVariable("EMULATOR_STRESS_SEEDS"), out ulong seeds) ? seeds : 20;
 
     public static IEnumerable<TestCaseData> Designs() =>
         from mode in UdmabufModes.All
@@ -29,12 +29,13 @@ public sealed class UdmabufStress
             {
                 Udmabuf = new UdmabufOptions(mode),
                 SwapBytes = 64 << 20,
+                HugePages = 64,
                 Disturbance = new DisturbanceRates(1000, 1000, 0, 2000),
                 Seed = seed,
             };
             IReadOnlyList<string> wrong = [];
             IReadOnlyList<Incoherence> found = [];
-            Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("udmabuf/stress", "60", $"{seed}"), options, machine =>
+            Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("udmabuf/stress", ["60", $"{seed}", .. seed % 2 == 1 ? ["huge"] : Array.Empty<string>()]), options, machine =>
             {
                 wrong = new MmChecker(machine.MemorySystem).Check();
                 found = machine.DmaBufs.Incoherences;
@@ -47,9 +48,10 @@ public sealed class UdmabufStress
             {
                 Assert.That(outcome.Status, Is.Zero, replay);
                 Assert.That(outcome.Errors, Is.Empty, replay);
-                Assert.That(found, Is.Empty, replay);
+                // A static device pins, and shows what it has pinned.
+                Assert.That(found.All(static f => f.ByDesign && f.What.Contains("dmabuf_importer0 (static)", StringComparison.Ordinal)), $"{replay}\n{string.Join('\n', found)}");
             }
-            else if (outcome.Status != 0 || found.Count > 0)
+            else if (outcome.Status != 0 || outcome.Errors.Length > 0)
             {
                 caught++;
             }
@@ -57,8 +59,8 @@ public sealed class UdmabufStress
             if (mode.Soundness == UdmabufSoundness.IncoherentByDesign)
                 Assert.That((outcome.Errors, found.All(static f => f.ByDesign)), Is.EqualTo(("", true)), replay);
         }
-        // Without a schedule of ours a run may end before any reader has come to a page that went: what is asked then is that it ends.
-        if (mode.Soundness != UdmabufSoundness.Sound && deterministic)
+        // Whoever reads looks at every page once more when all is quiet, so no schedule lets a design pass that has left something behind.
+        if (mode.Soundness != UdmabufSoundness.Sound)
             Assert.That(caught, Is.EqualTo((int)Seeds));
     }
 }
