@@ -59,6 +59,36 @@ static void check_create(void)
     CHECK_EQ(udmabuf_create(device, plain, 0, SIZE), -EINVAL);
     passed("seals");
 
+    // Files of other kinds: of tmpfs, which has seals but cannot have this one; and what has neither.
+    int other = (int)sys(openat, AT_FDCWD, "/dev/shm/udmabuf-checks", O_RDWR | O_CREAT, 0600);
+    REQUIRE(other >= 0);
+    sys(ftruncate, other, SIZE);
+    CHECK_EQ(udmabuf_create(device, other, 0, SIZE), -EINVAL);
+    sys(close, other);
+    sys(unlinkat, AT_FDCWD, "/dev/shm/udmabuf-checks", 0);
+    int pipe[2];
+    CHECK_EQ(sys(pipe2, pipe, 0), 0);
+    CHECK_EQ(udmabuf_create(device, pipe[0], 0, SIZE), -EBADFD);
+    sys(close, pipe[0]);
+    sys(close, pipe[1]);
+    other = (int)sys(openat, AT_FDCWD, "/proc/self/exe", O_RDONLY, 0);
+    CHECK_EQ(udmabuf_create(device, other, 0, SIZE), -EBADFD);
+    sys(close, other);
+    char name[32];
+    format_into(name, sizeof(name), "/proc/self/fd/%d", memfd);
+    other = (int)sys(openat, AT_FDCWD, name, O_PATH, 0);
+    CHECK_EQ(udmabuf_create(device, other, 0, SIZE), -EBADFD);
+    sys(close, other);
+    other = (int)sys(openat, AT_FDCWD, name, O_RDONLY, 0);
+    long of_reader = udmabuf_create(device, other, 0, SIZE);
+    CHECK(of_reader >= 0);
+    CHECK_EQ(udmabuf_create(device, (int)of_reader, 0, SIZE), -EBADFD);
+    // Whoever has the pages may write to them, so they cannot be sealed now.
+    CHECK_EQ(sys(fcntl, memfd, F_ADD_SEALS, F_SEAL_WRITE), -EBUSY);
+    sys(close, of_reader);
+    sys(close, other);
+    passed("kinds of files");
+
     struct udmabuf_create_item items[] = {
         { .memfd = (unsigned)memfd, .size = PAGE }, { .memfd = (unsigned)memfd, .size = 0 }, { .memfd = 99, .size = PAGE },
     };
@@ -90,6 +120,35 @@ static void check_create(void)
     sys(close, unsealed);
     sys(close, future);
     sys(close, plain);
+}
+
+// A hole in hugetlb is refused by 6.1, and filled since.
+static void check_huge(void)
+{
+    int memfd = memfd_sealed(2 * HUGE, MFD_HUGETLB), plain = memfd_sealed(SIZE, 0);
+    REQUIRE(memfd >= 0);
+    struct udmabuf_create_item items[] = { { .memfd = (unsigned)memfd, .offset = PAGE, .size = HUGE }, { .memfd = 99, .size = PAGE } };
+    CHECK_EQ(create_items(0, 2, items), is61 ? -EINVAL : -EBADFD);
+    items[1].memfd = (unsigned)plain;
+    long buffer = create_items(0, 2, items);
+    CHECK_EQ(buffer < 0 ? buffer : 0, is61 ? -EINVAL : 0);
+    sys(close, buffer);
+    char *file = map_shared(memfd, 2 * HUGE);
+    file[HUGE - PAGE] = 3;
+    file[HUGE] = 4;
+    buffer = create_items(0, 2, items);
+    REQUIRE(buffer >= 0);
+    // Pages of 4 KiB out of the middle of large ones.
+    char *shown = map_shared((int)buffer, HUGE + PAGE);
+    CHECK_EQ(shown[HUGE - 2 * PAGE], 3);
+    CHECK_EQ(shown[HUGE - PAGE], 4);
+    CHECK_EQ(shown[HUGE], 0);
+    sys(munmap, shown, HUGE + PAGE);
+    sys(munmap, file, 2 * HUGE);
+    sys(close, buffer);
+    sys(close, memfd);
+    sys(close, plain);
+    passed("huge pages");
 }
 
 static void check_file(void)
@@ -244,6 +303,7 @@ int main(int argc, char **argv, char **envp)
     device = udmabuf_open();
     REQUIRE(device >= 0);
     check_create();
+    check_huge();
     check_file();
     check_mapping();
     check_fork();

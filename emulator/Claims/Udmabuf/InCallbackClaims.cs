@@ -32,7 +32,7 @@ internal sealed class CallbackMeetsAHole : Claim
     }
 }
 
-/// <summary>Claim 43: with the four outcomes side by side.</summary>
+/// <summary>Claim 43: with the outcomes of 42, 42b and 45 side by side.</summary>
 internal sealed class CallbackGetsBusy : Claim
 {
     public override string Number => "43";
@@ -45,14 +45,20 @@ internal sealed class CallbackGetsBusy : Claim
     protected override Verdict Try(Evidence evidence)
     {
         Outcome[] outcomes = [.. Enumerable.Range(0, InCallback.All.Length).Select(i => InCallback.Play(evidence, i, out _))];
-        EvidenceCase together = evidence.Case("the four side by side");
+        string[] worker = [.. WorkerGetsNewPages.Outcomes(evidence)];
+        EvidenceCase together = evidence.Case("side by side: in the callback (42, 42b, 43), and by a worker (45)");
         for (int i = 0; i < outcomes.Length; i++)
         {
-            together.Add($"{InCallback.All[i].Title}: {Describe(outcomes[i])}");
+            together.Add($"{Numbers[i]}, {InCallback.All[i].Title}: {Describe(outcomes[i])}");
             Require(outcomes[i] == InCallback.All[i].Expected, $"{InCallback.All[i].Title}: {Describe(outcomes[i])}");
         }
+        foreach (string outcome in worker)
+            together.Add($"45, a worker {outcome}");
         return Judge(outcomes.Contains(Outcome.Busy), outcomes.All(static o => o == Outcome.Busy));
     }
+
+    /// <summary>The claims that <see cref="InCallback.All"/> is about.</summary>
+    private static readonly string[] Numbers = ["42", "42b", "43", "43"];
 
     private static string Describe(Outcome outcome) => outcome switch
     {

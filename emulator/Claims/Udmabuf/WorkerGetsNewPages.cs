@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Emulator.Hardware.Memory;
 using Emulator.Claims.Notifiers;
 using Emulator.Kernel;
@@ -19,25 +20,52 @@ internal sealed class WorkerGetsNewPages : Claim
         "after the punch, yes, and between its two halves on shmem, whose faults wait for it; while the change is announced it gets the old pages, and on hugetlb also between "
         + "the halves. No delay makes it right: the sequence number tells";
 
+    private const string AfterTitle = "after the punch";
+
+    /// <summary>When the worker asks while the punch is under way, and with what callback.</summary>
+    private static readonly ImmutableArray<(string Title, Order Order, bool AtEnd, bool Huge)> During =
+    [
+        ("while the change is announced, without set_seq", Order.Silent, false, false),
+        ("while the change is announced, with set_seq", Order.DoNotAsk, false, false),
+        ("between the halves of the punch, shmem", Order.DoNotAsk, true, false),
+        ("between the halves of the punch, hugetlb, whose walk takes no lock in 6.1", Order.DoNotAsk, true, true),
+    ];
+
     protected override Verdict Try(Evidence evidence)
     {
-        (bool During, bool Finished, bool New, bool Told) active = Play(evidence, "while the change is announced, without set_seq", Order.Silent, atEnd: false, huge: false);
+        Seen active = Play(evidence, During[0]);
         Require(active is { Finished: true, New: false }, "the worker does not get the old page while the change is announced");
-        (bool, bool Finished, bool New, bool) waiting = Play(evidence, "while the change is announced, with set_seq", Order.DoNotAsk, atEnd: false, huge: false);
+        Seen waiting = Play(evidence, During[1]);
         Require(waiting is { Finished: false, New: true }, "the worker does not wait for the change");
-        (bool, bool Finished, bool New, bool) gated = Play(evidence, "between the halves of the punch, shmem", Order.DoNotAsk, atEnd: true, huge: false);
+        Seen gated = Play(evidence, During[2]);
         Require(gated is { Finished: false, New: true }, "shmem's fault does not wait for the punch");
-        (bool, bool, bool New, bool Told) open = Play(evidence, "between the halves of the punch, hugetlb, whose walk takes no lock in 6.1", Order.DoNotAsk, atEnd: true, huge: true);
+        Seen open = Play(evidence, During[3]);
         Require(!open.New && open.Told, "hugetlb's old page is not found and taken away a second time");
         bool after = After(evidence);
         return Judge(after, open.New);
     }
 
-    /// <summary>Has the worker ask at a point of the punch.</summary>
-    /// <returns>Whether it had its answer before the punch went on, whether the page is another one than before, and whether a second change was announced after its answer.</returns>
-    private static (bool During, bool Finished, bool New, bool Told) Play(Evidence evidence, string title, Order order, bool atEnd, bool huge)
+    /// <summary>What a worker gets at each time, in a few words.</summary>
+    internal static IEnumerable<string> Outcomes(Evidence evidence) =>
+    [
+        .. During.Select(when => $"{when.Title}: {Play(evidence, when)}"),
+        $"{AfterTitle}: {(After(evidence) ? "succeeds, with new pages" : "succeeds, with the old pages")}",
+    ];
+
+    /// <summary>What came of the worker's call.</summary>
+    /// <param name="Finished">It had its answer before the punch went on.</param>
+    /// <param name="New">The page is another one than before.</param>
+    /// <param name="Told">A second change was announced after its answer.</param>
+    private readonly record struct Seen(bool Finished, bool New, bool Told)
     {
-        (bool, bool, bool, bool) seen = default;
+        public override string ToString() => $"{(Finished ? "" : "waits, then ")}succeeds, with {(New ? "new pages" : "the old pages")}{(Told ? ", which are announced a second time" : "")}";
+    }
+
+    /// <summary>Has the worker ask at a point of the punch.</summary>
+    private static Seen Play(Evidence evidence, (string Title, Order Order, bool AtEnd, bool Huge) when)
+    {
+        (string title, Order order, bool atEnd, bool huge) = when;
+        Seen seen = default;
         evidence.Stage(title, 2, stage =>
         {
             Task task = stage.Task;
@@ -84,7 +112,7 @@ internal sealed class WorkerGetsNewPages : Claim
             stage.Evidence.Add($"the worker's answer: {answer}, {(isNew ? "another page" : "the old page")}, {(finished ? "at once" : "after it had waited")}; {changes} changes announced, {changesAtAnswer} before the answer");
             if (!isNew)
                 stage.Evidence.Add($"the page is {(stage.IsFreed(before) ? "freed by now: the answer was out of date" : "not freed yet")}");
-            seen = (true, finished, isNew, told);
+            seen = new Seen(finished, isNew, told);
             probe.Unregister(task);
             mirror.Remove(task);
             file.Close();
@@ -96,7 +124,7 @@ internal sealed class WorkerGetsNewPages : Claim
     private static bool After(Evidence evidence)
     {
         bool isNew = false;
-        evidence.Stage("after the punch", 1, stage =>
+        evidence.Stage(AfterTitle, 1, stage =>
         {
             var file = new SharedFile(stage, 4);
             FrameTag before = file.Tag(1);

@@ -59,7 +59,7 @@ public sealed class UdmabufTests
     [TestCaseSource(nameof(Checks))]
     public void What_the_device_refuses_and_what_its_buffers_do_is_as_in_the_kernel(UdmabufMode mode, MachineOptions options)
     {
-        Outcome outcome = Run(mode, options, null, "udmabuf/checks", options.Profile == KernelProfile.V6_1 ? "61" : "612");
+        Outcome outcome = Run(mode, options with { HugePages = 8 }, null, "udmabuf/checks", options.Profile == KernelProfile.V6_1 ? "61" : "612");
         Assert.That(outcome.Status, Is.Zero, outcome.ToString());
         Assert.That(outcome.Output, Does.EndWith("all passed\n"));
     }
@@ -108,6 +108,10 @@ public sealed class UdmabufTests
         Assert.That(outcome.Status, Is.Zero, outcome.ToString());
         Assert.That(counts[0], Is.EqualTo(10000 + 720).And.EqualTo(counts[1]));
     }
+
+    [TestCaseSource(nameof(Designs))]
+    public void Who_waits_for_a_device_finds_its_work_done(UdmabufMode mode, MachineOptions options) =>
+        Assert.That(Run(mode, options, null, "udmabuf/fences").Output, Does.EndWith("all passed\n"));
 
     public static IEnumerable<TestCaseData> Lifetimes() =>
         from mode in UdmabufModes.All

@@ -101,8 +101,12 @@ internal sealed class UdmabufDevice(int flags) : OpenFile(flags)
                 return -Errno.EINVAL;
             if (pages == 0)
                 continue;
+            var found = new UdmabufItem(cache, first, pages, start);
+            // One item after the other: its pages before the next one's file.
+            if (task.Machine.Options.Profile == KernelProfile.V6_1 && !found.HasHugePages(task.Machine.Pages))
+                return -Errno.EINVAL;
             files.Add(reference.File.Get());
-            items.Add(new UdmabufItem(cache, first, pages, start));
+            items.Add(found);
             start += pages;
         }
         return 0;

@@ -43,6 +43,21 @@ internal sealed record UdmabufItem(PageCache File, ulong First, ulong Pages, ulo
         return 0;
     }
 
+    /// <summary>Whether each of its huge pages is there already; true of shmem, which has none.</summary>
+    public bool HasHugePages(PageAllocator pages)
+    {
+        if (File is not HugeTlbPageCache huge)
+            return true;
+        int shift = huge.Pool.Shift - Pfn.Shift;
+        for (ulong index = First >> shift; index <= Last >> shift; index++)
+        {
+            if (!huge.TryGetHuge(index, out Pfn frame))
+                return false;
+            pages.Put(frame);
+        }
+        return true;
+    }
+
     /// <summary>Whether a frame is, now, what the file has at a page of the buffer; of a file that is gone, the buffer's pages are all there is.</summary>
     public bool Holds(PageAllocator pages, ulong page, Pfn frame)
     {
