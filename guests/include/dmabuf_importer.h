@@ -4,7 +4,8 @@
 //   1  dynamic: maps a buffer when it uses it, drops the mapping when it is told that the buffer moves, and maps again at the next use.
 //   2  engine: dynamic, with a task of its own that does jobs while the program goes on, and that can show a buffer again and again, as a display does.
 //
-// Errors common to all commands: EFAULT for a bad address, ENOENT for a handle that is not attached, EINVAL for anything else that makes no sense.
+// Errors common to all commands: EFAULT for a bad address, ENOENT for a handle that is not attached, EINVAL for anything else that makes no sense, EBUSY for a
+// buffer that moved away from the device again and again for a second: to be tried again.
 #pragma once
 
 #include <linux/ioctl.h>

@@ -45,6 +45,18 @@ static unsigned long offset_of(unsigned page)
     return page % HALF * step_of(page);
 }
 
+// A device that found the buffer moving away for a whole second says so, and is asked again.
+static long device_call(int importer, unsigned long command, void *argument)
+{
+    long result;
+    do
+        result = sys(ioctl, importer, command, argument);
+    while (result == -EBUSY && !stop);
+    if (result != 0 && result != -EBUSY)
+        add(&failed);
+    return result;
+}
+
 static void judge(unsigned page, unsigned long floor, unsigned long before, unsigned long seen)
 {
     unsigned long after = __atomic_load_n(&changes[page], __ATOMIC_SEQ_CST);
@@ -92,21 +104,23 @@ static unsigned long see(unsigned page)
     return *(volatile unsigned long *)(shown + page * PAGE);
 }
 
-static unsigned long see_by(int importer, unsigned handle, unsigned page)
+static bool see_by(int importer, unsigned handle, unsigned page, unsigned long *seen)
 {
-    unsigned long seen = 0;
     struct dmabuf_importer_transfer transfer = {
-        .handle = handle, .op = DMABUF_IMPORTER_READ, .offset = page * PAGE, .length = sizeof(seen), .pointer = (unsigned long)&seen,
+        .handle = handle, .op = DMABUF_IMPORTER_READ, .offset = page * PAGE, .length = sizeof(*seen), .pointer = (unsigned long)seen,
     };
-    if (sys(ioctl, importer, DMABUF_IMPORTER_TRANSFER, &transfer) != 0)
-        add(&failed);
-    return seen;
+    return device_call(importer, DMABUF_IMPORTER_TRANSFER, &transfer) == 0;
 }
 
 static void look(unsigned page, bool by_device)
 {
     unsigned long before = __atomic_load_n(&changes[page], __ATOMIC_SEQ_CST), floor = __atomic_load_n(&least[page], __ATOMIC_SEQ_CST);
-    judge(page, floor, before, by_device ? see_by(importers[1], handles[1], page) : see(page));
+    unsigned long seen = 0;
+    if (!by_device)
+        seen = see(page);
+    else if (!see_by(importers[1], handles[1], page, &seen))
+        return;
+    judge(page, floor, before, seen);
 }
 
 // At the end each looks at every page once more, when nothing changes: what is out of date then is seen for certain.
@@ -131,22 +145,19 @@ static void device_writer(void *argument)
         struct dmabuf_importer_transfer fill = {
             .handle = handles[2], .op = DMABUF_IMPORTER_FILL, .offset = next_random(&random) % PAGES * PAGE + SCRATCH, .length = 512, .value = 0xee,
         };
-        if (sys(ioctl, importers[2], DMABUF_IMPORTER_SUBMIT, &fill) != 0) {
-            add(&failed);
+        if (device_call(importers[2], DMABUF_IMPORTER_SUBMIT, &fill) != 0)
             continue;
-        }
-        struct dmabuf_importer_wait wait = { .job = fill.job, .timeout_ms = 60000 };
+        struct dmabuf_importer_wait wait = { .job = fill.job, .timeout_ms = 600000 };
         if (sys(ioctl, importers[2], DMABUF_IMPORTER_WAIT, &wait) != 0 || wait.error != 0)
             add(&failed);
     }
 }
 
+// 0: the buffer moved away for too long.
 static unsigned attach(int importer)
 {
     struct dmabuf_importer_attach attach = { .fd = buffer };
-    if (sys(ioctl, importer, DMABUF_IMPORTER_ATTACH, &attach) != 0)
-        add(&failed);
-    return attach.handle;
+    return device_call(importer, DMABUF_IMPORTER_ATTACH, &attach) == 0 ? attach.handle : 0;
 }
 
 static void keeper(void *argument)
@@ -160,9 +171,13 @@ static void keeper(void *argument)
             floor[page] = __atomic_load_n(&least[page], __ATOMIC_SEQ_CST);
         }
         unsigned handle = attach(importers[0]);
+        if (handle == 0)
+            break;
         for (unsigned i = 0; i < 4; i++) {
             unsigned page = (unsigned)(next_random(&random) % PAGES);
-            unsigned long seen = see_by(importers[0], handle, page);
+            unsigned long seen = 0;
+            if (!see_by(importers[0], handle, page, &seen))
+                continue;
             bool touched = (before[page] & 1) != 0 || before[page] != __atomic_load_n(&changes[page], __ATOMIC_SEQ_CST);
             judge(page, touched ? 0 : floor[page], before[page], seen);
         }
