@@ -54,6 +54,11 @@ internal sealed class CompareTests
         Assert.That((Of("pinned", "maps"), Of("pinned", "orphans"), Of("allocator-export", "move_notifies")), Is.EqualTo(("0", "32", "6")));
     }
 
+    [TestCase("/no/such/program", 127, "emulator: /no/such/program does not exist\n")]
+    [TestCase("/tmp", 126, "emulator: /tmp is a directory\n")]
+    public void What_is_no_program_is_named_as_by_run(string program, int status, string message) =>
+        Assert.That(Compare(program), Is.EqualTo(new Outcome("", message, status)));
+
     [TestCase("--udmabuf", "pinned,list_limit=9,nonsense", "the modes are")]
     [TestCase("--flush", "nonsense", "the policies are")]
     [TestCase("--vcpus", "0", "give numbers from 1 to 256")]

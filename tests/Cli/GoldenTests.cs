@@ -41,6 +41,33 @@ public sealed partial class GoldenTests
     public void System_calls(string guest, params string[] arguments)
         => Check($"strace-{guest}", Addresses().Replace(Errors(guest, arguments, "--sched", "deterministic", "-q", "--strace"), "0xADDRESS"));
 
+    [Test]
+    public void Help_of([Values("list", "explain")] string verb) => Check($"help-{verb}", Command(verb, "--help"));
+
+    [Test]
+    public void What_there_is_to_list() => Check("list", Command("list"));
+
+    /// <summary>Some rows of each: a list that grows by a row is no change of format.</summary>
+    [TestCase("instructions", "andn r"), TestCase("syscalls", "io_uring"), TestCase("syscalls", "mmap"), TestCase("counters", "disturb."), TestCase("policies", "host-"),
+        TestCase("claims", "end-means-freed"), TestCase("udmabuf", "pinned")]
+    public void Lists(string what, string filter) => Check($"list-{what}-{filter.Trim('.', '-').Replace(' ', '-')}", Command("list", what, filter) + Command("list", "--json", what, filter));
+
+    [Test]
+    public void Why_a_run_ended()
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"status-{Guid.NewGuid():N}.json");
+        try
+        {
+            Errors("crash", ["write"], "--sched", "deterministic", "--status-file", file);
+            string json = File.ReadAllText(file).Replace(file, "FILE", StringComparison.Ordinal).Replace(GuestPrograms.Root, "ROOT", StringComparison.Ordinal);
+            Check("status-crash", Addresses().Replace(Varying().Replace(json, "${name}N"), "0xADDRESS"));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
     [TestCase("null"), TestCase("write"), TestCase("divide"), TestCase("ud2"), TestCase("noexec"), TestCase("abort")]
     public void A_crash(string way) => CheckReport($"crash-{way}", Errors("crash", [way], "--sched", "deterministic"));
 
@@ -131,6 +158,10 @@ public sealed partial class GoldenTests
     /// <summary>The kernel's own lines, whose figures change with its use of memory.</summary>
     [GeneratedRegex(@"^\[ *\d+\.\d+\].*\n", RegexOptions.Multiline, Patience)]
     private static partial Regex KernelLines();
+
+    /// <summary>Figures of the status file.</summary>
+    [GeneratedRegex(@"(?<name>""(?:seconds|instruction|instructions)"": )[\d.]+", RegexOptions.None, Patience)]
+    private static partial Regex Varying();
 
     [GeneratedRegex(@"EMU-BUG-[0-9a-f]+", RegexOptions.None, Patience)]
     private static partial Regex BugNumber();

@@ -64,19 +64,7 @@ internal sealed class ClaimsCommand
         return palette is not null;
     }
 
-    private int List(ParseResult parsed, Palette palette)
-    {
-        if (parsed.GetValue(_json))
-        {
-            foreach (Claim claim in ClaimList.All)
-                Console.Out.WriteLine(ClaimJson.Write(claim));
-        }
-        else
-        {
-            ClaimReport.List(ClaimList.All, Console.Out, palette);
-        }
-        return 0;
-    }
+    private int List(ParseResult parsed, Palette palette) => ListCommand.Write(Listings.Claims, null, parsed.GetValue(_json), palette);
 
     private int Run(ParseResult parsed, Palette palette)
     {

@@ -26,6 +26,8 @@ internal static class CommandLine
                     return new ClaimsCommand().Execute(args);
                 case "explain":
                     return new ExplainCommand().Execute(args);
+                case "list":
+                    return new ListCommand().Execute(args);
                 case "compare":
                     command = new CompareCommand();
                     return Run(command, args, 1);

@@ -110,9 +110,10 @@ internal sealed class RunCommand : GuestCommand
             using (new HostSignals(machine))
                 status = machine.Run(program, argv, environment);
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            Statistics statistics = machine.Statistics(program, status, seconds);
+            // Figures take time to gather, and few ask for them.
+            Statistics? statistics = _file is not null || parsed.IsGiven(_stats) ? machine.Statistics(program, status, seconds) : null;
             _record = _record with { Statistics = statistics, Seconds = seconds, Findings = machine.Violations.All, UnknownSyscalls = machine.UnknownSyscalls };
-            if (parsed.IsGiven(_stats))
+            if (parsed.IsGiven(_stats) && statistics is not null)
             {
                 if ("json".Equals(parsed.GetValue(_stats), StringComparison.Ordinal))
                     output.WriteLine(StatisticsJson.Write(statistics));

@@ -7,24 +7,8 @@ namespace Emulator.Cli.Reports;
 /// <summary>Claims and what became of them, for people.</summary>
 internal static class ClaimReport
 {
-    private const int TableWidth = 160;
-
     /// <summary>A line for each observation, however long: they are searched and compared.</summary>
     private const int Unwrapped = 10_000;
-
-    public static void List(IReadOnlyList<Claim> claims, TextWriter output, Palette palette)
-    {
-        Table table = new Table().Border(TableBorder.None).Expand();
-        table.AddColumn(new TableColumn("claim").RightAligned().NoWrap());
-        table.AddColumn(new TableColumn("expected").NoWrap());
-        table.AddColumn(new TableColumn("name").NoWrap());
-        table.AddColumn(new TableColumn("what was said, and where"));
-        foreach (Claim claim in claims)
-        {
-            table.AddRow(new Text(claim.Number), Colored(claim.Expected, claim.Expected), new Text(claim.Name), new Text($"{claim.Text} ({claim.Source})"));
-        }
-        palette.Console(output, TableWidth).Write(table);
-    }
 
     public static void Write(ClaimResult result, TextWriter output, Palette palette, bool brief)
     {
@@ -51,8 +35,6 @@ internal static class ClaimReport
         palette.Console(output, Unwrapped).WriteLine(string.Create(CultureInfo.InvariantCulture, $"{count} {(count == 1 ? "claim" : "claims")} tried, {count - unexpected} as expected, {unexpected} not"));
 
     public static string Word(Verdict verdict) => verdict.ToString().ToUpperInvariant();
-
-    private static Text Colored(Verdict verdict, Verdict expected) => new(Word(verdict), Style(verdict, expected));
 
     private static Style Style(Verdict verdict, Verdict expected) => new(verdict != expected ? Color.Red : verdict switch
     {

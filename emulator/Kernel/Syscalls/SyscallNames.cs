@@ -50,6 +50,9 @@ public static class SyscallNames
         "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules", "mseal",
     ];
 
+    /// <summary>The numbers that have names.</summary>
+    public static IEnumerable<ulong> Numbers => Enumerable.Range(0, Early.Length).Concat(Enumerable.Range(FirstLate, Late.Length)).Select(static n => (ulong)n);
+
     /// <summary>The call's name, or <c>syscall_0xN</c> as strace writes a number that has none.</summary>
     public static string Of(ulong number)
     {

@@ -4,7 +4,7 @@ using Iced.Intel;
 namespace Emulator.Tests.Cpu.Silicon;
 
 /// <summary>Which of Iced's codes the interpreter implements, found by asking its binder.</summary>
-internal static unsafe class SupportedForms
+internal static class SupportedForms
 {
     /// <summary>Every code that can be encoded in 64-bit mode and is what a decoder finds in the bytes: aliases of assemblers are not.</summary>
     public static IReadOnlyList<Code> Encodable { get; } = [.. Enum.GetValues<Code>().Where(code => code.ToOpCode() is { IsInstruction: true, Mode64: true } && Make(code).Count != 0)];
@@ -17,16 +17,9 @@ internal static unsafe class SupportedForms
     {
         foreach (var form in Make(code))
         {
-            if (IsImplemented(form.Instruction))
+            if (SupportedInstructions.IsImplemented(form.Instruction))
                 return true;
         }
         return false;
-    }
-
-    public static bool IsImplemented(in Instruction instruction)
-    {
-        Op op = default;
-        var binding = new Binding { Instruction = ref instruction, Op = &op, Features = CpuFeatures.Max, BlockRip = instruction.IP };
-        return instruction.Code != Code.INVALID && InstructionBinder.Bind(ref binding);
     }
 }

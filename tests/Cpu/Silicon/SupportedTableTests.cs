@@ -16,6 +16,10 @@ internal sealed class SupportedTableTests
     }
 
     [Test]
+    public void The_forms_that_the_emulator_lists_are_those_that_random_instructions_find()
+        => Assert.That(Hardware.Cpu.SupportedInstructions.Find(), Is.EquivalentTo(SupportedForms.All));
+
+    [Test]
     public void Every_form_that_the_processor_is_meant_to_have_is_implemented()
     {
         var implemented = SupportedForms.All.ToHashSet();
