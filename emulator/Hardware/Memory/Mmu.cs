@@ -243,6 +243,7 @@ public static unsafe class Mmu
     {
         var t = &c->Tlb;
         t->Counters[Counter.FrontMisses]++;
+        Prefetch(t, address);
         ulong needed = TlbEntry.Needed(access, user, t->WriteProtect) | (access == Access.Write ? TlbEntry.Dirty : 0);
         var entry = Tlb.FindLevel1(t, address);
         // The TLB's tags have 48 bits: it would answer for an address whose upper bits are wrong.
@@ -268,7 +269,6 @@ public static unsafe class Mmu
         if (!found)
         {
             t->Counters[Counter.Level1Misses]++;
-            Prefetch(t, address);
             var second = Tlb.FindLevel2(t, address);
             if (second is not null && (*second & needed) == needed)
             {
@@ -283,7 +283,7 @@ public static unsafe class Mmu
                 ulong data = PageWalker.WalkLeaf(t, address, needed);
                 if (data != 0)
                 {
-                    NoteFrame(t, address, data);
+                    NoteFrame(t, address, TlbEntry.Base(data));
                     return Tlb.Add(c, address, data);
                 }
             }
@@ -311,7 +311,7 @@ public static unsafe class Mmu
         }
         if (t->Witness != 0)
             data |= ShowFill(t, address, data);
-        NoteFrame(t, address, data);
+        NoteFrame(t, address, TlbEntry.Translate(data, address));
         // What was there is replaced as a whole, with all that came from it: the walk may have found another frame.
         if (found)
             DropPage(c, address);
@@ -351,11 +351,11 @@ public static unsafe class Mmu
     private static void ShowFlush(TlbState* t, ulong? address, ulong? context) => WitnessOf(t).OnFlush(address, context);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void NoteFrame(TlbState* t, ulong address, ulong data) =>
-        t->Hints[address >> Pfn.Shift & (TlbState.HintCount - 1)] = (uint)(TlbEntry.Translate(data, address) >> Pfn.Shift);
+    private static void NoteFrame(TlbState* t, ulong address, ulong physical) =>
+        t->Hints[address >> Pfn.Shift & (TlbState.HintCount - 1)] = (uint)(physical >> Pfn.Shift);
 
     /// <summary>
-    /// A TLB miss often means a cache miss too. The host fetches the line from where it probably is while the TLB is filled, and so early that
+    /// A miss here often means a cache miss too. The host fetches the line from where it probably is while the TLB is filled, and so early that
     /// the next miss begins before this one has ended. Nothing else depends on the guess.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -74,6 +74,14 @@ public sealed unsafe class PhysicalMemory : IDisposable
             CodeFrames?.Invalidate(null, frame, frame);
     }
 
+    /// <summary>Says of frames that nobody has touched yet that all of them soon will be.</summary>
+    /// <param name="first">With <paramref name="count"/>, a range of frames that exist: asserted only.</param>
+    public void Expect(Pfn first, ulong count)
+    {
+        System.Diagnostics.Debug.Assert(count <= FrameCount && first.Value <= FrameCount - count);
+        HostMemory.PreferHugePages(Base + first.Address, count * Pfn.Size);
+    }
+
     /// <summary>Gives the frames' memory back to the host; they read as zeros afterwards.</summary>
     public void Discard(Pfn first, ulong count)
     {

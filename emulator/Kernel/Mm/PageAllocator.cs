@@ -17,6 +17,7 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>The size, as a power of two of frames, of a 2 MiB block.</summary>
     public const int HugeOrder = 9;
 
+    private const ulong HugeFrames = 1UL << HugeOrder;
     private const ulong NoFrame = ulong.MaxValue;
 
     private readonly PhysicalMemory _memory;
@@ -176,6 +177,8 @@ public sealed unsafe class PageAllocator : IDisposable
         }
         if (stale)
             Clean(frame, order, zero);
+        else if (order == 0 && (taken & (HugeFrames - 1)) == 0)
+            Expect(taken, flags);
         History?.Allocated(frame, flags);
         if ((flags & PageFlags.Table) != 0)
             Interlocked.Increment(ref _tables);
@@ -345,6 +348,16 @@ public sealed unsafe class PageAllocator : IDisposable
     }
 
     public void Dispose() => HostMemory.Release((byte*)_pages, MetadataBytes);
+
+    /// <summary>
+    /// The first frame of a block that is taken from the bottom is for a page that somebody touches, one alone: so, most likely, are the rest. A page table
+    /// says nothing: populating takes a table and then 512 frames at once, which may never be touched.
+    /// </summary>
+    private void Expect(ulong block, PageFlags flags)
+    {
+        if ((flags & PageFlags.Table) == 0 && HugeFrames <= _memory.FrameCount - block)
+            _memory.Expect(new Pfn(block), HugeFrames);
+    }
 
     private ulong Take(int order)
     {
