@@ -123,6 +123,9 @@ public sealed partial class Machine : IDisposable
     /// <summary>The buffers that programs share with devices.</summary>
     public Mirrors.DmaBufs DmaBufs { get; }
 
+    /// <summary>What is counted of pages that programs have mapped from others.</summary>
+    public Mirrors.RemoteMaps RemoteMaps { get; } = new();
+
     /// <summary>The task whose thread calls, if it holds a vCPU.</summary>
     internal Task? CurrentTask => Platform.InterProcessor.HeldByThisThread()?.Occupant as Task;
 

@@ -92,6 +92,9 @@ public sealed record MachineOptions
     /// <summary>How /dev/udmabuf behaves: which design of the exporter, and its limits.</summary>
     public Mirrors.UdmabufOptions Udmabuf { get; init; } = Mirrors.UdmabufOptions.Default;
 
+    /// <summary>Which /dev/remote-map there is.</summary>
+    public Mirrors.RemoteMapVariant RemoteMapVariant { get; init; }
+
     /// <summary>Simulated cycles for each event, for the statistics; null: those of costs.json.</summary>
     public Hardware.Smp.CostModel? Costs { get; init; }
 

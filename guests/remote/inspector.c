@@ -2,10 +2,13 @@
 // What it reads is compared with what the other has stamped its pages with. Arguments: lives of the target, changes in each, seed, devices ("mirror", "map", "both").
 #include "target.h"
 
+static bool use_mirror, use_map;
 static volatile bool stop;
 static volatile long stale, foreign, refused, admitted, lost, reads, writes;
-static char *mirror;
+static char *mirror, *copies;
 static long target;
+static int mapper;
+static bool left[SLOTS];
 
 static void add(volatile long *counter)
 {
@@ -90,6 +93,61 @@ static void mirror_writer(void *argument)
     }
 }
 
+// What is written somewhere is what the target has, as process_vm_readv finds it.
+static void judge_write(const premise *p, volatile unsigned long *at, unsigned offset, unsigned long value)
+{
+    unsigned long seen = 0;
+    *at = value;
+    struct { void *base; unsigned long length; } local = { &seen, sizeof(seen) }, remote = { (void *)word_of((void *)REGION, p->slot, offset), sizeof(seen) };
+    long copied = sys(process_vm_readv, target, &local, 1, &remote, 1, 0);
+    if (still_holds(p) && p->writable && (copied != sizeof(seen) || seen != value))
+        FOUND(lost, "slot %u has %lx, not %lx that was written to its remote mapping\n", p->slot, seen, value);
+    add(&writes);
+}
+
+// Maps pages of the target, reads and writes them, and unmaps most of them again.
+static void mapping_reader(void *argument)
+{
+    unsigned long random = (unsigned long)argument * 33 + 3;
+    while (!stop) {
+        premise p = look((unsigned)(next_random(&random) % SLOTS));
+        bool private = truth->slots[p.slot].private;
+        char *at = copies + p.slot * PAGE;
+        long error = remote_map(mapper, target, (unsigned long)word_of((void *)REGION, p.slot, 0), at);
+        if (error != 0) {
+            // Pages of a huge one may be held by whoever splits or moves it.
+            if (still_holds(&p) && p.readable && private && error != -EBUSY)
+                FOUND(refused, "slot %u cannot be mapped: %ld\n", p.slot, error);
+            continue;
+        }
+        judge(&p, *(volatile unsigned long *)at);
+        if (still_holds(&p) && !private)
+            FOUND(admitted, "slot %u is shared memory and can be mapped\n", p.slot);
+        judge_write(&p, (volatile unsigned long *)(at + SCRATCH + 8), SCRATCH + 8, next_random(&random));
+        if (next_random(&random) % 8 == 0) {
+            sys(madvise, at, PAGE, MADV_DONTNEED);
+            *(volatile char *)at = 1;
+        }
+        CHECK_EQ(remote_unmap(mapper, at), 0);
+    }
+    // Some are left to see what becomes of them.
+    for (unsigned i = 0; i < SLOTS; i += 5)
+        left[i] = remote_map(mapper, target, (unsigned long)word_of((void *)REGION, i, 0), copies + i * PAGE) == 0;
+}
+
+static void mapping_check_stale(void)
+{
+    for (unsigned i = 0; i < SLOTS; i += 5) {
+        unsigned long value;
+        CHECK_EQ(try_read(copies + i * PAGE, &value), 0);
+        if (left[i] && value != 0 && (value & 0xff) != i && value != STAMP(0xff, 1))
+            FOUND(foreign, "slot %u, stale, shows %lx\n", i, value);
+        CHECK_EQ(remote_unmap(mapper, copies + i * PAGE), left[i] ? 0 : -ENOENT);
+        CHECK_EQ(remote_unmap(mapper, copies + i * PAGE), -ENOENT);
+        CHECK_EQ(remote_map(mapper, target, REGION, copies + i * PAGE), -ESRCH);
+    }
+}
+
 static void inspect_one_life(long changes, unsigned long seed, const char *self)
 {
     for (unsigned i = 0; i < SLOTS; i++)
@@ -105,8 +163,12 @@ static void inspect_one_life(long changes, unsigned long seed, const char *self)
     long attached = mirror_attach(device, target, REGION, WINDOW);
     // It may be gone already.
     REQUIRE(attached == 0 || LOAD_ACQUIRE(&truth->ended));
-    thread *threads[2] = { NULL };
-    if (attached == 0) {
+    thread *threads[3] = { NULL };
+    mapper = use_map ? remote_open(REMOTE_MAP_DEVICE) : -1;
+    copies = (char *)map_anonymous(NULL, SLOTS * PAGE, MAP_PRIVATE | MAP_POPULATE);
+    if (use_map)
+        threads[2] = thread_start(mapping_reader, (void *)seed);
+    if (use_mirror && attached == 0) {
         long at = mmap6(NULL, WINDOW, RW, MAP_SHARED, device, 0);
         REQUIRE(is_address(at));
         mirror = (char *)at;
@@ -119,10 +181,20 @@ static void inspect_one_life(long changes, unsigned long seed, const char *self)
     CHECK_EQ(sys(wait4, target, &status, 0, NULL), target);
     CHECK(status == 0 || status == SIGKILL);
     stop = true;
-    if (attached != 0)
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) {
+        if (threads[i])
+            thread_join(threads[i]);
+    }
+    if (use_map) {
+        if (seed % 3 != 0)
+            mapping_check_stale();
+        sys(close, mapper);
+    }
+    CHECK_EQ(sys(munmap, copies, SLOTS * PAGE), 0);
+    if (!threads[0]) {
+        sys(close, device);
         return;
-    for (unsigned i = 0; i < COUNT_OF(threads); i++)
-        thread_join(threads[i]);
+    }
     for (unsigned i = 0; i < SLOTS; i++) {
         unsigned long value;
         CHECK_EQ(try_read(word_of(mirror, i, 0), &value), SIGBUS);
@@ -138,6 +210,9 @@ int main(int argc, char **argv, char **envp)
     if (argc > 1 && strcmp(argv[1], "ended") == 0)
         return 0;
     long lives = arg_number(argc, argv, 1, 3), changes = arg_number(argc, argv, 2, 60), seed = arg_number(argc, argv, 3, 1);
+    const char *devices = argc > 4 ? argv[4] : "both";
+    use_mirror = strcmp(devices, "map") != 0;
+    use_map = strcmp(devices, "mirror") != 0;
     catch_faults();
     truth = map_anonymous(NULL, (sizeof(shared_truth) + PAGE - 1) & -PAGE, MAP_SHARED);
     for (long life = 0; life < lives; life++)

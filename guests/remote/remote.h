@@ -3,6 +3,7 @@
 
 #include "guest.h"
 #include "guest/signals.h"
+#include "remote_mapping.h"
 #include "remote_mirror.h"
 
 #include <asm/mman.h>
@@ -20,6 +21,17 @@ static inline long mirror_attach(int device, long pid, unsigned long start, unsi
 {
     struct remote_mirror_attach attach = { .pid = (unsigned)pid, .start = start, .length = length };
     return sys(ioctl, device, REMOTE_MIRROR_ATTACH, &attach);
+}
+
+static inline long remote_map(int device, long pid, unsigned long requested, const volatile void *mapped)
+{
+    struct remote_map_request request = { .req_pid = (unsigned)pid, .req_hva = requested, .map_hva = (unsigned long)mapped };
+    return sys(ioctl, device, REMOTE_MAP, &request);
+}
+
+static inline long remote_unmap(int device, const volatile void *mapped)
+{
+    return sys(ioctl, device, REMOTE_UNMAP, mapped);
 }
 
 static inline void *map_anonymous(void *address, unsigned long size, int flags)

@@ -44,6 +44,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
         HelpName = comparesUdmabuf ? "MODE,..." : "MODE",
         DefaultValueFactory = _ => UdmabufOptions.Default.Mode.Name,
     };
+    private readonly Option<string?> _remoteMap = new("--remote-map-variant") { Description = "rfc-v6: /dev/remote-map as it was posted in August 2019, defects included", HelpName = "NAME" };
     private readonly Option<bool> _lockdep = new("--lockdep") { Description = "watch the kernel's locks: order, sleeping in atomic context, locks held at exit" };
     private readonly Option<bool> _check = new("--check") { Description = "check every cached translation used and every table walked: never freed, never stale (slow)" };
 
@@ -53,7 +54,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
     public IReadOnlyList<Option> Options =>
     [
         _memory, _swap, _hugePages, _sysctl, _disturb, _tlb, _cpu, _seed, _bind, _root, _set, _unset, _name,
-        _directory, _timeout, _maxInstructions, _profile, _ceiling, _mshareVariant, _noMshare, _costs, _udmabuf, _lockdep, _check,
+        _directory, _timeout, _maxInstructions, _profile, _ceiling, _mshareVariant, _noMshare, _costs, _udmabuf, _remoteMap, _lockdep, _check,
     ];
 
     /// <summary>The program's arguments and environment.</summary>
@@ -114,6 +115,8 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
             return Wrong(out error, $"--kernel-profile {parsed.GetValue(_profile)}: the profiles are 6.1 and 6.12");
         if (parsed.GetValue(_mshareVariant) is not (null or "rfc-v3"))
             return Wrong(out error, $"--mshare-variant {parsed.GetValue(_mshareVariant)}: the one variant is rfc-v3");
+        if (parsed.GetValue(_remoteMap) is not (null or "rfc-v6"))
+            return Wrong(out error, $"--remote-map-variant {parsed.GetValue(_remoteMap)}: the one variant is rfc-v6");
         if (!TryReadCosts(parsed.GetValue(_costs), out CostModel? costs, out error))
             return false;
         if (!TryReadUdmabuf(parsed, out IReadOnlyList<UdmabufOptions> udmabuf, out _, out error))
@@ -149,6 +152,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
             MshareVariant = parsed.GetValue(_mshareVariant) is null ? MshareVariant.Corrected : MshareVariant.RfcV3,
             MountMshare = !parsed.GetValue(_noMshare),
             Udmabuf = udmabuf[0],
+            RemoteMapVariant = parsed.GetValue(_remoteMap) is null ? RemoteMapVariant.Corrected : RemoteMapVariant.RfcV6,
             LockDep = parsed.GetValue(_lockdep),
             Check = parsed.GetValue(_check),
         };

@@ -176,7 +176,8 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
         int mapped = Count(_mappings, frame);
         if ((page.Flags & (PageFlags.Anon | PageFlags.Cache)) != 0)
             Compare($"map count of {frame}", page.MapCount, mapped);
-        if (page.IsAnonExclusive && mapped + Count(_leaves, Pages.HeadOf(frame)) > 1)
+        // A remote page is exclusive to two address spaces together.
+        if (page.IsAnonExclusive && (page.Flags & PageFlags.Remote) == 0 && mapped + Count(_leaves, Pages.HeadOf(frame)) > 1)
             Report($"{frame} is exclusive, yet mapped {mapped} times");
         if ((page.Flags & PageFlags.Tail) != 0)
             return;

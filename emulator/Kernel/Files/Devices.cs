@@ -14,7 +14,7 @@ internal static class Devices
         ("hmm_dmirror0", DmirrorFile.Major, 0, 0x1B6), ("hmm_dmirror1", DmirrorFile.Major, 1, 0x1B6),
         ("hmm_dmirror2", DmirrorFile.Major, 2, 0x1B6), ("hmm_dmirror3", DmirrorFile.Major, 3, 0x1B6),
         ("udmabuf", UdmabufDevice.Major, UdmabufDevice.Minor, 0x1B6),
-        ("remote-mirror", RemoteMirrorFile.Major, RemoteMirrorFile.Minor, 0x1B6),
+        ("remote-map", RemoteMapFile.Major, RemoteMapFile.Minor, 0x1B6), ("remote-mirror", RemoteMirrorFile.Major, RemoteMirrorFile.Minor, 0x1B6),
         ("dmabuf_importer0", ImporterFile.Major, ImporterFile.FirstMinor, 0x1B6), ("dmabuf_importer1", ImporterFile.Major, ImporterFile.FirstMinor + 1, 0x1B6),
         ("dmabuf_importer2", ImporterFile.Major, ImporterFile.FirstMinor + 2, 0x1B6),
     ];
@@ -23,6 +23,8 @@ internal static class Devices
     {
         if (DeviceNumber.Major(device) == DmirrorFile.Major && DeviceNumber.Minor(device) < DmirrorDevice.Count)
             return DmirrorFile.Open(task, path, task.Machine.Dmirrors[(int)DeviceNumber.Minor(device)], flags, out file);
+        if (DeviceNumber.Major(device) == RemoteMapFile.Major && DeviceNumber.Minor(device) == RemoteMapFile.Minor)
+            return RemoteMapFile.Open(task, path, flags, out file);
         file = (DeviceNumber.Major(device), DeviceNumber.Minor(device)) switch
         {
             (1, 3) => new NullDevice(flags) { Path = path },

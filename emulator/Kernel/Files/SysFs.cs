@@ -35,6 +35,12 @@ internal static class SysFs
             {
                 Store = (_, text) => StoreCeiling(shootdown, text),
             });
+        Dentry remote = Directories(fs, "kernel", "debug", "remote_mapping");
+        for (int i = 0; i < Mirrors.RemoteMaps.Files.Length; i++)
+        {
+            var counter = (Mirrors.RemoteMapCounter)i;
+            Setting(fs, remote, Mirrors.RemoteMaps.Files[i], () => Line(vfs.Machine.RemoteMaps[counter]), null);
+        }
         foreach (HugeTlbPool pool in vfs.Machine.MemorySystem.HugeTlb.All)
         {
             Dentry directory = Directories(fs, "kernel", "mm", "hugepages", string.Create(CultureInfo.InvariantCulture, $"hugepages-{pool.PageSize >> 10}kB"));

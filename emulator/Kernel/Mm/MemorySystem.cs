@@ -104,6 +104,9 @@ public sealed class MemorySystem : IDisposable
     internal LockMap NotifierMapOf(Tasks.Task? task, in Notifiers.MmuNotifierRange range) =>
         range.OfDriver && task?.Operations.Callbacks > 0 ? _nestedNotifierMap : NotifierMap;
 
+    /// <summary>Pages that clients of /dev/remote-map have mapped.</summary>
+    internal RemotePages RemotePages { get; } = new();
+
     /// <summary>What lockdep takes for a lock that is held while an allocation reclaims.</summary>
     internal LockMap ReclaimMap { get; } = new(LockClass.FsReclaim);
 

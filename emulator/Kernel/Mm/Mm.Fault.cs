@@ -162,7 +162,8 @@ public sealed unsafe partial class Mm
             return vma.Cache is null ? FaultAnonymous(task, vma, address, write) : FaultFile(task, vma, address, write);
         if (SwapEntry.TryDecode(value, out SwapEntry swap))
             return FaultSwapEntry(task, vma, address, entry, value, swap, write);
-        if ((value & (ulong)Pte.Present) == 0)
+        // Where the VMA allows nothing (vma_is_accessible), a forced write is after the page all the same.
+        if ((value & (ulong)Pte.Present) == 0 && (vma.Flags & VmFlags.Access) != 0)
             return RestoreAccess(task, vma, entry, value);
         bool unshare = (flags & FaultFlags.Unshare) != 0;
         if ((write || unshare) && (value & (ulong)Pte.Writable) == 0)

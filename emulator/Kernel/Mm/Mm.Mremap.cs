@@ -245,6 +245,8 @@ public sealed unsafe partial class Mm
                         }
                         flush |= PageTables.Clear(entries + i, out ulong value) == FlushOwed.Page;
                         PageTables.Set(target, value);
+                        if (!_system.RemotePages.IsEmpty)
+                            _system.RemotePages.Moved(this, value, address, to + (address - from));
                     }
                     // Before the lock goes, or somebody could find a page through its new entry that is still written through the old one.
                     if (flush)

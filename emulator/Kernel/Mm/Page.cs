@@ -45,6 +45,8 @@ public enum PageFlags : uint
     Unused = 1 << 20,
     /// <summary>A hugetlb page that is promised to its former owner again when it is freed (HPG_restore_reserve).</summary>
     RestoreReserve = 1 << 21,
+    /// <summary>An anonymous page that a client of /dev/remote-map has mapped, too: <see cref="RemotePages"/> knows where. It stays in memory (PAGE_MAPPING_REMOTE of the RFC).</summary>
+    Remote = 1 << 22,
 }
 
 /// <summary>

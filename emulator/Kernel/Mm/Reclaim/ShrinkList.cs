@@ -72,7 +72,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
         PageFlags flags = page.Flags;
         if ((flags & Reclaimable) == 0 || (flags & Unreclaimable) != 0)
             return false;
-        if ((flags & PageFlags.Head) != 0)
+        if ((flags & (PageFlags.Head | PageFlags.Remote)) != 0)
             return false;
         bool mapped = Volatile.Read(ref page.MapCount) > 0;
         if (mapped && page.MaybePinned) // Devices may write to it (folio_maybe_dma_pinned).

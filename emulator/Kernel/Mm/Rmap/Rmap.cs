@@ -31,7 +31,7 @@ internal sealed partial class Rmap(MemorySystem system)
     private PageAllocator Pages => system.Pages;
 
     /// <summary>Whose a page is, and where in it, kept while a page is out of all mappings.</summary>
-    internal readonly record struct Place(AnonVma? Anon, PageCache? Cache, ulong Index);
+    internal readonly record struct Place(AnonVma? Anon, PageCache? Cache, ulong Index, RemotePage? Remote = null);
 
     /// <summary>Where a page belongs. The caller holds the page's lock, which keeps the page cache.</summary>
     public Place PlaceOf(Pfn frame)
@@ -41,7 +41,7 @@ internal sealed partial class Rmap(MemorySystem system)
         uint owner = Volatile.Read(ref page.Owner);
         ulong index = page.Index + (frame.Value - head.Value);
         if (page.IsAnon)
-            return new Place(system.AnonVmas.Find(owner), null, index);
+            return new Place(system.AnonVmas.Find(owner), null, index, (page.Flags & PageFlags.Remote) != 0 ? system.RemotePages.Find(frame) : null);
         return (page.Flags & PageFlags.Cache) != 0 ? new Place(null, Pages.CacheOf(owner), index) : default;
     }
 
@@ -73,6 +73,25 @@ internal sealed partial class Rmap(MemorySystem system)
                     if (!Visit(vma, place.Index, ref state, visit))
                         return;
                 }
+            }
+        }
+        if (place.Remote is { AnonVma: { } clients } remote)
+            WalkRemote(task, clients, remote, ref state, visit);
+    }
+
+    /// <summary>
+    /// The client's mapping of a remote page (rmap_walk_remote, which visits the address in every VMA of the client's family, whether it is in there or not).
+    /// </summary>
+    private static void WalkRemote<TState>(Task? task, AnonVma clients, RemotePage remote, ref TState state, RmapVisitor<TState> visit)
+    {
+        using (clients.Root.Lock.EnterRead(task))
+        {
+            for (AnonVmaChain? chain = clients.First; chain is not null; chain = chain.Next)
+            {
+                if (chain.Vma.Mm != remote.Client || !chain.Vma.Contains(remote.Address))
+                    continue;
+                visit(chain.Vma, remote.Address, ref state);
+                return;
             }
         }
     }
