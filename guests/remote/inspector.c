@@ -58,6 +58,8 @@ static void mirror_reader(void *argument)
 {
     unsigned long random = (unsigned long)argument * 99 + 5;
     while (!stop) {
+        if (next_random(&random) % 4 == 0)
+            thread_yield();
         premise p = look((unsigned)(next_random(&random) % SLOTS));
         unsigned long value;
         int signal = try_read(word_of(mirror, p.slot, 0), &value);
@@ -75,6 +77,8 @@ static void mirror_writer(void *argument)
 {
     unsigned long random = (unsigned long)argument * 55 + 9;
     while (!stop) {
+        if (next_random(&random) % 4 == 0)
+            thread_yield();
         premise p = look((unsigned)(next_random(&random) % SLOTS));
         unsigned long value = next_random(&random), seen = 0;
         int signal = try_write(word_of(mirror, p.slot, SCRATCH), value);
@@ -110,6 +114,8 @@ static void mapping_reader(void *argument)
 {
     unsigned long random = (unsigned long)argument * 33 + 3;
     while (!stop) {
+        if (next_random(&random) % 4 == 0)
+            thread_yield();
         premise p = look((unsigned)(next_random(&random) % SLOTS));
         bool private = truth->slots[p.slot].private;
         char *at = copies + p.slot * PAGE;
