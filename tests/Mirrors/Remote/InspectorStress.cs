@@ -52,7 +52,7 @@ public sealed class InspectorStress
         for (ulong seed = 1; seed <= Math.Max(5, Seeds / 4); seed++)
         {
             MachineOptions options = Shaken(2, deterministic, seed) with { RemoteMapVariant = RemoteMapVariant.RfcV6 };
-            Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("remote/inspector", "1", "60", $"{seed}", "map"), options);
+            Outcome outcome = EmulatedHost.Run(GuestPrograms.Guest("remote/inspector", "3", "60", $"{seed}", "map"), options);
             Assert.That(outcome.Status, Is.AnyOf(0, 1), $"seed {seed} does not end\n{outcome}");
             if (outcome.Status != 0 || outcome.Errors.Length != 0)
                 caught++;
