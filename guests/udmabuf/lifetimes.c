@@ -28,11 +28,16 @@ static unsigned attach(int importer, int buffer)
     return attach.handle;
 }
 
+static long device_read(int importer, unsigned handle, char *byte)
+{
+    struct dmabuf_importer_transfer read = { .handle = handle, .op = DMABUF_IMPORTER_READ, .length = 1, .pointer = (unsigned long)byte };
+    return sys(ioctl, importer, DMABUF_IMPORTER_TRANSFER, &read);
+}
+
 static void device_reads(int importer, unsigned handle, char want)
 {
     char byte = 0;
-    struct dmabuf_importer_transfer read = { .handle = handle, .op = DMABUF_IMPORTER_READ, .length = 1, .pointer = (unsigned long)&byte };
-    CHECK_EQ(sys(ioctl, importer, DMABUF_IMPORTER_TRANSFER, &read), 0);
+    CHECK_EQ(device_read(importer, handle, &byte), 0);
     CHECK_EQ(byte, want);
 }
 
@@ -64,10 +69,15 @@ static void give_up(int thing)
     }
 }
 
-// Who is left still sees the buffer.
+// Who is left still sees the buffer; in a design that mirrors its maker's mapping nothing is there without that.
 static void check_left(unsigned gone)
 {
     bool usable = !needs_maker || (gone & 1 << 2) == 0;
+    char byte;
+    if ((gone & 1 << 3) == 0 && !usable)
+        CHECK_FAULT(fault_of_read(now.shown), SIGBUS, BUS_ADRERR, now.shown);
+    if ((gone & 1 << 4) == 0 && !usable)
+        CHECK_EQ(device_read(now.dynamic, now.handle, &byte), -EFAULT);
     if ((gone & 1 << 3) == 0 && usable)
         CHECK_EQ(now.shown[0], 'a');
     if ((gone & 1 << 4) == 0 && usable)
@@ -131,6 +141,7 @@ int main(int argc, char **argv, char **envp)
     (void)envp;
     long rounds = arg_number(argc, argv, 1, 100);
     needs_maker = argc > 2;
+    catch_faults();
     device = udmabuf_open();
     REQUIRE(device >= 0);
     int order[THINGS];
