@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Emulator.Cli.Reports;
+using Emulator.Kernel;
 using Emulator.Tests.Guests;
 
 namespace Emulator.Tests.Cli;
@@ -99,6 +101,38 @@ internal sealed class StatusFileTests
             Assert.That(json.GetProperty("details").GetString(), Is.EqualTo(details).And.Not.Empty);
             Assert.That(errors, Does.StartWith("emulator bug: InvalidOperationException: a fault ").And.Not.Contain("   at "));
         }
+    }
+
+    [Test]
+    public void A_finding_has_its_identifier_and_text()
+    {
+        JsonElement json = Status(1, "--sched", "deterministic", "--check", "--vcpus", "2", "--flush", "none", GuestPrograms.Guest("mshare/punch").Program, "2", "2");
+        JsonElement finding = json.GetProperty("findings")[0];
+        Assert.That(json.GetProperty("id").GetString(), Is.EqualTo(finding.GetProperty("id").GetString()).And.StartWith("EMU-"));
+        Assert.That(finding.GetProperty("rule").GetString(), Is.Not.Empty);
+        Assert.That(finding.GetProperty("text").GetString(), Is.Not.Empty);
+    }
+
+    [Test, Platform("Linux")]
+    public void The_interrupt_key_is_a_signal_of_the_program() => Assert.That(Reason(Status(static file =>
+    {
+        string[] command = EmulatedHost.CommandLine("--status-file", file, Spin);
+        using System.Diagnostics.Process process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(command[0], command[1..]) { UseShellExecute = false, RedirectStandardOutput = true })!;
+        Assert.That(process.StandardOutput.ReadLine(), Is.EqualTo("spinning"));
+        Assert.That(NativeHost.Run(new(""), NativeHost.Find("kill") ?? "/bin/kill", ["-INT", $"{process.Id}"]).Status, Is.Zero);
+        if (!process.WaitForExit(TimeSpan.FromSeconds(20)))
+            process.Kill();
+        process.WaitForExit();
+        return new Outcome("", "", process.ExitCode);
+    }, 130)), Is.EqualTo(("signaled", (string?)null)));
+
+    [TestCase(ExitReason.Deadlock, null, ExpectedResult = "deadlock EMU-DEADLOCK 125")]
+    [TestCase(ExitReason.Stopped, "kernel panic - not syncing: no memory", ExpectedResult = "stopped EMU-PANIC 125")]
+    [TestCase(ExitReason.Stopped, "no such directory", ExpectedResult = "stopped EMU-SETUP 125")]
+    public string Ends_of_the_machine_have_theirs(ExitReason reason, string? message)
+    {
+        RunEnd end = RunEnd.Of(new ExitStatus(reason) { Message = message }, "program");
+        return $"{end.Cause} {end.Id} {end.ExitCode}";
     }
 
     [Test]

@@ -26,7 +26,8 @@ public abstract unsafe partial class PageCache
             }
             else if (error < 0)
             {
-                return done > 0 ? done : error;
+                if (task is not null || !TryReadBeneath(at, part))
+                    return done > 0 ? done : error;
             }
             else
             {
@@ -37,6 +38,20 @@ public abstract unsafe partial class PageCache
             done += part.Length;
         }
         return total;
+    }
+
+    /// <summary>
+    /// The kernel's own reading, for reports above all, gets by without a frame when there is none: what the cache does not have is as it lies beneath.
+    /// </summary>
+    private bool TryReadBeneath(ulong offset, Span<byte> part)
+    {
+        if (!NeedsFill)
+            return false;
+        byte[] page = new byte[4096];
+        if (!Fill(offset >> 12, page))
+            return false;
+        page.AsSpan((int)(offset & 0xFFF), part.Length).CopyTo(part);
+        return true;
     }
 
     /// <summary>Copies into the file, which grows as needed.</summary>
