@@ -25,10 +25,13 @@ internal sealed record RunEnd(string Cause, int ExitCode)
 
     public Report? Report { get; init; }
 
+    /// <summary>The message is about usage, and ends with where to read of it.</summary>
+    public bool IsAboutUsage { get; init; }
+
     /// <summary>The file with the details of a fault of ours.</summary>
     public string? Details { get; init; }
 
-    public static RunEnd Usage(string message) => new("wrong-usage", ExitCodes.OurFailure) { Diagnostic = Diagnostics.Usage, Message = message };
+    public static RunEnd Usage(string message) => new("wrong-usage", ExitCodes.OurFailure) { Diagnostic = Diagnostics.Usage, Message = message, IsAboutUsage = true };
 
     public static RunEnd NoMachine(string message) => new("no-machine", ExitCodes.OurFailure) { Diagnostic = Diagnostics.Setup, Message = message };
 
@@ -74,7 +77,7 @@ internal sealed record RunEnd(string Cause, int ExitCode)
 
     /// <summary>Says what is to be said and ends as the program did.</summary>
     /// <returns>Our exit status; does not return from a signal that kills.</returns>
-    public int Leave() => Diagnostic == Diagnostics.Usage ? CommandLine.UsageError(Message!)
+    public int Leave() => IsAboutUsage ? CommandLine.UsageError(Message!)
         : Message is not null ? CommandLine.Failure(ExitCode, Message)
         : Signal != 0 ? HostProcess.DieBy(Signal)
         : ExitCode;
