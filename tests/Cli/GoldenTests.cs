@@ -1,6 +1,8 @@
 using System.Text;
 using System.Text.RegularExpressions;
+using Emulator.Hardware.Cpu;
 using Emulator.Tests.Guests;
+using static Iced.Intel.AssemblerRegisters;
 
 namespace Emulator.Tests.Cli;
 
@@ -76,6 +78,13 @@ public sealed partial class GoldenTests
 
     [Test]
     public void A_system_call_that_is_not_implemented() => CheckReport("syscall-fail", Errors("crash", ["syscall"], "--sched", "deterministic", "--unsupported=fail"));
+
+    /// <summary>No guest program has such an instruction, so the report is made here.</summary>
+    [Test]
+    public void An_instruction_that_is_not_implemented() => CheckReport("instruction", TinyFile().Replace(ReportTests.Report(CpuFeatures.Max, a => a.vaddps(ymm0, ymm1, ymm2)), "tiny"));
+
+    [Test]
+    public void An_instruction_of_a_higher_level() => CheckReport("instruction-level", TinyFile().Replace(ReportTests.Report(CpuFeatures.V1, a => a.pshufb(xmm0, xmm1)), "tiny"));
 
     [Test]
     public void A_program_without_memory() => CheckReport("oom", Errors("oom", ["1000"], "--sched", "deterministic", "--memory", "16M"));
@@ -158,6 +167,9 @@ public sealed partial class GoldenTests
     /// <summary>The kernel's own lines, whose figures change with its use of memory.</summary>
     [GeneratedRegex(@"^\[ *\d+\.\d+\].*\n", RegexOptions.Multiline, Patience)]
     private static partial Regex KernelLines();
+
+    [GeneratedRegex(@"/?[^ (]*tiny-[0-9a-f]+", RegexOptions.None, Patience)]
+    private static partial Regex TinyFile();
 
     /// <summary>Figures of the status file.</summary>
     [GeneratedRegex(@"(?<name>""(?:seconds|instruction|instructions)"": )[\d.]+", RegexOptions.None, Patience)]

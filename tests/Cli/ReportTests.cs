@@ -13,9 +13,10 @@ namespace Emulator.Tests.Cli;
 [Parallelizable(ParallelScope.All)]
 internal sealed class ReportTests
 {
-    private static string Report(CpuFeatures features, Action<Assembler> program)
+    /// <summary>The report that a program of a few instructions ends with.</summary>
+    internal static string Report(CpuFeatures features, Action<Assembler> program)
     {
-        ExitStatus status = TinyGuest.Run(new MachineOptions { Cpu = features }, program);
+        ExitStatus status = TinyGuest.Run(new MachineOptions { Cpu = features, Deterministic = true }, program);
         Assert.That(status.Report, Is.Not.Null);
         return Render(status.Report!);
     }
