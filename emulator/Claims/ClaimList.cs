@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Emulator.Claims.Mshare;
 using Emulator.Claims.Notifiers;
+using Emulator.Claims.Remote;
 using Emulator.Claims.Udmabuf;
 
 namespace Emulator.Claims;
@@ -64,6 +65,11 @@ public static class ClaimList
         new ResvInNotifier(),
         new MoveNotifyDoesNotHelp(),
         new CallbackHangsOnHugeTlb(),
+        new MirrorDoesTheSame(),
+        new InsertionMustNotify(),
+        new CountsMustBeRight(),
+        new OneClientOneMapping(),
+        new StaleMappingIsUsable(),
     ];
 
     /// <summary>The claim of a number or a name, or null.</summary>

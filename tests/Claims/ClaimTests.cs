@@ -15,6 +15,7 @@ public sealed class ClaimTests
         ["42"] = Verdict.True, ["42b"] = Verdict.True, ["43"] = Verdict.Partly, ["44"] = Verdict.Partly, ["45"] = Verdict.Partly, ["46"] = Verdict.False, ["47"] = Verdict.False,
         ["48"] = Verdict.False, ["49"] = Verdict.False, ["50"] = Verdict.True, ["51"] = Verdict.True, ["52"] = Verdict.True, ["53"] = Verdict.True, ["54"] = Verdict.False,
         ["55"] = Verdict.True, ["56"] = Verdict.True, ["57"] = Verdict.True, ["58"] = Verdict.True,
+        ["60"] = Verdict.True, ["61"] = Verdict.Partly, ["62"] = Verdict.True, ["63"] = Verdict.True, ["64"] = Verdict.True,
     };
 
     private static IEnumerable<string> Numbers => ClaimList.All.Select(static c => c.Number);

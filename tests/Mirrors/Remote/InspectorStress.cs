@@ -46,6 +46,25 @@ public sealed class InspectorStress
     }
 
     [Test]
+    public void What_the_devices_refuse_and_what_closing_leaves_is_as_documented([Values(1, 2, 8)] int vcpus, [Values] bool deterministic) =>
+        Survives(deterministic ? GuestPrograms.Deterministic(vcpus, 1) : GuestPrograms.Parallel(vcpus), "remote/checks");
+
+    [Test]
+    public void Ten_thousand_devices_come_and_go_without_growth()
+    {
+        (long one, long many) = (Peak("1"), Peak("5000"));
+        // Two devices each time.
+        Assert.That(many, Is.AtMost(one + 64), "frames");
+    }
+
+    private static long Peak(string cycles)
+    {
+        long peak = 0;
+        Survives(GuestPrograms.Deterministic(2, 1), machine => peak = machine.Pages.PeakFrames, "remote/checks", cycles);
+        return peak;
+    }
+
+    [Test]
     public void The_posted_patch_is_caught([Values] bool deterministic)
     {
         int caught = 0;
@@ -61,7 +80,9 @@ public sealed class InspectorStress
     }
 
     /// <summary>Runs a guest that must succeed, and has nothing broken and nothing left when it has ended.</summary>
-    private static void Survives(MachineOptions options, string guest, params string[] arguments)
+    private static void Survives(MachineOptions options, string guest, params string[] arguments) => Survives(options, null, guest, arguments);
+
+    private static void Survives(MachineOptions options, Action<Machine>? inspect, string guest, params string[] arguments)
     {
         IReadOnlyList<string> wrong = [];
         long left = 0;
@@ -69,6 +90,7 @@ public sealed class InspectorStress
         {
             wrong = new MmChecker(machine.MemorySystem).Check();
             left = LeftIn(machine);
+            inspect?.Invoke(machine);
         });
         string replay = $"seed {options.Seed}\n{outcome}";
         using (Assert.EnterMultipleScope())
