@@ -12,7 +12,7 @@ internal enum OperandForm
     Base,
     /// <summary>Memory at base + index * scale + displacement.</summary>
     Index,
-    /// <summary>Memory with a segment base or 32-bit address size.</summary>
+    /// <summary>Memory of any form; what has a segment base or 32-bit address size is no other.</summary>
     Any,
 }
 
@@ -27,6 +27,8 @@ internal unsafe ref struct Binding
     public CpuFeatures Features;
     /// <summary>Linear address of the block's first byte.</summary>
     public ulong BlockRip;
+    /// <summary>No quick forms (<see cref="IAddress.IsQuick"/>): every memory operand is <see cref="OperandForm.Any"/>.</summary>
+    public bool Complete;
     /// <summary>Set by a family for an instruction after which the block cannot go on.</summary>
     public bool EndsBlock;
     /// <summary>Memory accesses that the instruction makes, for the TLB's hit rate.</summary>
@@ -106,7 +108,7 @@ internal unsafe ref struct Binding
         };
         if (address32)
             Op->Scale |= AnyAddress.Address32;
-        if (address32 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase)
+        if (Complete || address32 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase)
             return OperandForm.Any;
         return index == Register.None ? OperandForm.Base : OperandForm.Index;
     }

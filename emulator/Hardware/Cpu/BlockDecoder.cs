@@ -23,9 +23,9 @@ internal sealed unsafe class BlockDecoder
 
     /// <summary>
     /// Decodes from <paramref name="bytes"/>, which lie at <paramref name="rip"/>, up to the first unconditional branch, the end of the bytes, or
-    /// <paramref name="limit"/> instructions. Empty when not even one instruction is whole.
+    /// <paramref name="limit"/> instructions. <paramref name="complete"/>: see <see cref="Binding.Complete"/>. Empty when not even one instruction is whole.
     /// </summary>
-    public ReadOnlySpan<Op> Decode(ulong rip, byte* bytes, int length, int limit = MaxInstructions)
+    public ReadOnlySpan<Op> Decode(ulong rip, byte* bytes, int length, bool complete, int limit = MaxInstructions)
     {
         _reader.Start(bytes, length);
         _decoder.IP = rip;
@@ -40,7 +40,7 @@ internal sealed unsafe class BlockDecoder
                     break;
                 Op* op = ops + count;
                 *op = default;
-                var b = new Binding { Instruction = ref instruction, Op = op, Features = _features, BlockRip = rip };
+                var b = new Binding { Instruction = ref instruction, Op = op, Features = _features, BlockRip = rip, Complete = complete };
                 InstructionBinder.Bind(ref b);
                 accesses += b.Accesses;
                 op->Offset = (ushort)offset;

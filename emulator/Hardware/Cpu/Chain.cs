@@ -15,10 +15,11 @@ internal static unsafe class Chain
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Branch(VcpuState* c, Op* op)
     {
-        c->Accesses += op->Accesses;
-        c->Budget -= op->Count;
+        c->Accesses = c->Accesses + op->Accesses;
+        long budget = c->Budget - op->Count;
+        c->Budget = budget;
         Op* target = (Op*)op->Imm;
-        if ((c->Budget | c->Attention) < 0 || target == null)
+        if ((budget | c->Attention) < 0 || target == null)
             return BranchSlow(c, op);
         c->Registers.BlockRip += (ulong)op->Disp;
         return target->Fn(c, target);
@@ -45,11 +46,13 @@ internal static unsafe class Chain
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Jump(VcpuState* c, Op* op, ulong rip)
     {
-        c->Accesses += op->Accesses;
-        c->Budget -= op->Count;
+        c->Accesses = c->Accesses + op->Accesses;
+        long budget = c->Budget - op->Count;
+        c->Budget = budget;
         JumpCacheEntry* entry = JumpCache.Slot(c, rip);
-        if ((c->Budget | c->Attention) < 0 || entry->Rip != rip)
-            return Leave(c, rip, (c->Budget | c->Attention) < 0 ? HandlerExit.Attention : HandlerExit.Lookup);
+        long pressing = budget | c->Attention;
+        if (pressing < 0 || entry->Rip != rip)
+            return Leave(c, rip, pressing < 0 ? HandlerExit.Attention : HandlerExit.Lookup);
         c->Registers.BlockRip = rip;
         Op* target = entry->Target;
         return target->Fn(c, target);
@@ -73,6 +76,25 @@ internal static unsafe class Chain
         return Leave(c, c->Registers.BlockRip + op->Offset, HandlerExit.Attention);
     }
 
+    /// <summary>
+    /// The front does not answer an operation of a quick form (<see cref="IAddress.IsQuick"/>): fills it and runs the operation again. What no entry of the front can
+    /// answer, as an access that crosses a page, comes back as <see cref="VcpuState.Retry"/>: the instruction then runs alone, bound to a handler of the complete form.
+    /// </summary>
+    /// <param name="size">Bytes of the memory operand.</param>
+    /// <param name="aligned">It must be aligned to 16 bytes; the linear address is checked for that before it is translated.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static nint Missed(VcpuState* c, Op* op, int size, bool store, bool aligned) => c->Refill(c, op, size, store, aligned);
+
+    /// <summary>What <see cref="VcpuState.Refill"/> points to.</summary>
+    [MethodImpl(Hot)]
+    internal static nint Refill(VcpuState* c, Op* op, int size, bool store, bool aligned)
+    {
+        ulong address = AnyAddress.Of(c, op);
+        if (aligned && (address & 15) != 0)
+            return Raise(c, op, Cpu.Vector.GeneralProtection);
+        return (store ? Memory.Mmu.FillForStore(c, address, size) : Memory.Mmu.FillForLoad(c, address, size)) ? op->Fn(c, op) : Fault(c, op);
+    }
+
     /// <summary>The instruction's memory access faulted; the state holds what <see cref="Memory.Mmu"/> recorded.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static nint Fault(VcpuState* c, Op* op)
@@ -85,7 +107,11 @@ internal static unsafe class Chain
         c->Unsupported = Unsupported.No;
         ulong rip = c->Registers.BlockRip + op->Offset;
         if (c->Vector == VcpuState.Retry)
+        {
+            // It will make its accesses again, and they are counted then.
+            c->Accesses -= op->Accesses - (op->Count > 1 ? op[-1].Accesses : 0);
             return Leave(c, rip, HandlerExit.Retry);
+        }
         if (c->Vector == VcpuState.NonCanonical)
         {
             c->Vector = stack ? Cpu.Vector.StackFault : Cpu.Vector.GeneralProtection;

@@ -152,7 +152,7 @@ internal sealed unsafe class Interpreter : IDisposable
             long epoch = _blocks.Epoch;
             // Before the bytes are read: from here on a store to the frame retires what is decoded, at latest when this vCPU serves interrupts.
             _platform.CodeFrames.Mark(_vcpu, frame);
-            ReadOnlySpan<Op> ops = _decoder.Decode(rip, _memory.Pointer(frame) + offset, PageSize - offset);
+            ReadOnlySpan<Op> ops = _decoder.Decode(rip, _memory.Pointer(frame) + offset, PageSize - offset, complete: _c->Tlb.Witness != 0);
             if (ops.IsEmpty)
                 return null;
             Block* block = _blocks.Add(frame.Value, offset, ops, epoch, _platform.Vcpus);

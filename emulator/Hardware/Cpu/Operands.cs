@@ -7,6 +7,10 @@ namespace Emulator.Hardware.Cpu;
 /// <summary>How a memory operand's linear address is computed; the commonest forms have types of their own.</summary>
 internal unsafe interface IAddress
 {
+    /// <summary>
+    /// Handlers for this form look at the TLB's front alone and leave the rest to <see cref="Chain.Missed"/>. Without a call in their middle they save no registers.
+    /// </summary>
+    static virtual bool IsQuick => true;
     static abstract ulong Of(VcpuState* c, Op* op);
 }
 
@@ -26,6 +30,8 @@ internal readonly unsafe struct IndexAddress : IAddress
 /// <summary>Any form: FS or GS base, 32-bit address size.</summary>
 internal readonly unsafe struct AnyAddress : IAddress
 {
+    public static bool IsQuick => false;
+
     /// <summary>Mark in <see cref="Op.Scale"/>: the effective address is cut to 32 bits before the segment base is added.</summary>
     public const byte Address32 = 0x80;
 
@@ -56,11 +62,12 @@ internal static unsafe class Reg
     }
 }
 
-/// <summary>Where an operation reads an operand. The answer is a pointer, null when the access faulted.</summary>
+/// <summary>Where an operation reads an operand. The answer is a pointer, or null: then the handler ends with <see cref="Missed"/>, having changed nothing.</summary>
 internal unsafe interface ISource
 {
     static abstract bool Faults { get; }
     static abstract T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged;
+    static virtual nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged => Chain.Fault(c, op);
 }
 
 internal readonly unsafe struct SourceRegister : ISource
@@ -88,7 +95,12 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
 {
     public static bool Faults => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => Access.Read<T>(c, TAddress.Of(c, op));
+    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged
+        => TAddress.IsQuick ? Access.Peek<T>(c, TAddress.Of(c, op)) : Access.Read<T>(c, TAddress.Of(c, op));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged
+        => TAddress.IsQuick ? Chain.Missed(c, op, sizeof(T), store: false, aligned: false) : Chain.Fault(c, op);
 }
 
 /// <summary>
@@ -98,10 +110,24 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
 internal static unsafe class Access
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static FrontEntry* LoadSlot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1));
+    public static FrontEntry* LoadSlot(VcpuState* c, ulong address)
+    {
+        // Loaded first: otherwise the JIT checks the pointer for null before it computes the rest.
+        FrontEntry* front = c->Front;
+        return front + ((address >> 12) & (FrontEntry.Count - 1));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static FrontEntry* StoreSlot(VcpuState* c, ulong address) => c->Front + ((address >> 12) & (FrontEntry.Count - 1)) + FrontEntry.Count;
+    public static FrontEntry* StoreSlot(VcpuState* c, ulong address) => LoadSlot(c, address) + FrontEntry.Count;
+
+    /// <summary>A host pointer from which the operand can be read, or null when the front does not answer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static T* Peek<T>(VcpuState* c, ulong address) where T : unmanaged
+    {
+        Order();
+        FrontEntry* entry = LoadSlot(c, address);
+        return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL) ? (T*)(address + (ulong)entry->Addend) : null;
+    }
 
     /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -112,6 +138,18 @@ internal static unsafe class Access
         return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
             ? (T*)(address + (ulong)entry->Addend)
             : (T*)Mmu.ReadSlow(c, address, sizeof(T));
+    }
+
+    /// <summary>Stores the value; false with nothing written when the front does not answer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Poke<T>(VcpuState* c, ulong address, T value) where T : unmanaged
+    {
+        Order();
+        FrontEntry* entry = StoreSlot(c, address);
+        if (entry->Tag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
+            return false;
+        *(T*)(address + (ulong)entry->Addend) = value;
+        return true;
     }
 
     /// <summary>Stores the value; false with the fault recorded and nothing written.</summary>

@@ -14,7 +14,7 @@ internal sealed unsafe class ScratchBlocks(BlockDecoder decoder) : IDisposable
     private readonly (ulong Rip, int Length, UInt128 Bytes)[] _keys = new (ulong, int, UInt128)[Entries];
 
     /// <summary>Whether the bytes hold a whole instruction (or surely an invalid one).</summary>
-    public bool IsWhole(ulong rip, byte* bytes, int length) => !decoder.Decode(rip, bytes, length, limit: 1).IsEmpty;
+    public bool IsWhole(ulong rip, byte* bytes, int length) => !decoder.Decode(rip, bytes, length, complete: true, limit: 1).IsEmpty;
 
     public Op* Get(ulong rip, byte* bytes, int length)
     {
@@ -24,7 +24,7 @@ internal sealed unsafe class ScratchBlocks(BlockDecoder decoder) : IDisposable
         Op* ops = _ops + slot * OpsPerEntry;
         if (_keys[slot] != (rip, length, key) || length == 0)
         {
-            ReadOnlySpan<Op> decoded = decoder.Decode(rip, bytes, length, limit: 1);
+            ReadOnlySpan<Op> decoded = decoder.Decode(rip, bytes, length, complete: true, limit: 1);
             if (decoded.IsEmpty)
             {
                 // More than 15 bytes of prefixes: #GP, see SDM vol. 2, 2.3.11; Iced reports no instruction.

@@ -53,6 +53,8 @@ public unsafe struct VcpuRegisters
     public fixed byte Vectors[32 * VectorSlot];
 
     public const int VectorSlot = 64;
+    /// <summary>Of <see cref="Vectors"/>. A constant, because the address of a field that is reached through a pointer costs a check for null.</summary>
+    internal const int VectorsOffset = 0x178;
     public const int Cs = 1, Ss = 2, Fs = 4, Gs = 5;
     public const int Rax = 0, Rcx = 1, Rdx = 2, Rbx = 3, Rsp = 4, Rbp = 5, Rsi = 6, Rdi = 7;
 
@@ -136,6 +138,12 @@ public unsafe struct VcpuState
     public long CodeEpoch;
     /// <summary>For #UD: why a processor would not have raised it.</summary>
     public Unsupported Unsupported;
+
+    /// <summary>
+    /// <see cref="Chain.Missed"/>, called through a pointer so that the JIT does not inline it: the handlers would save registers for the calls in it. To forbid inlining
+    /// would forbid its tail calls.
+    /// </summary>
+    internal delegate*<VcpuState*, Op*, int, bool, bool, nint> Refill;
 
     /// <summary>Machine code for CMPXCHG16B on hosts that have it, else null.</summary>
     public void* WideExchange;

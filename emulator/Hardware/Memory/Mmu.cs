@@ -52,6 +52,47 @@ public static unsafe class Mmu
         return entry is null ? null : Tlb.FillFront(c, address, *entry, forStore: false) + (address & PageMask);
     }
 
+    /// <summary>
+    /// Makes the front answer for a load of up to <paramref name="size"/> bytes. False with the fault recorded, or <see cref="VcpuState.Retry"/> when no entry
+    /// of the front can answer: the access crosses a page, or each must come to the slow path (alignment check, witness).
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static bool FillForLoad(VcpuState* c, ulong address, int size)
+    {
+        if (!MayFill(c, address, size))
+            return false;
+        var entry = Look(c, address, Access.Read, user: true);
+        if (entry is null)
+            return false;
+        Tlb.FillFront(c, address, *entry, forStore: false);
+        return true;
+    }
+
+    /// <summary>As <see cref="FillForLoad"/>; no entry can answer a store to decoded code either.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static bool FillForStore(VcpuState* c, ulong address, int size)
+    {
+        if (!MayFill(c, address, size))
+            return false;
+        var entry = Look(c, address, Access.Write, user: true);
+        if (entry is null)
+            return false;
+        Tlb.FillFront(c, address, *entry, forStore: true);
+        if (Cpu.Access.StoreSlot(c, address)->Tag == (address & ~PageMask))
+            return true;
+        c->Vector = VcpuState.Retry;
+        return false;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool MayFill(VcpuState* c, ulong address, int size)
+    {
+        if ((address & PageMask) + (uint)size <= Pfn.Size && ((nint)c->AlignmentCheck | c->Tlb.Witness) == 0)
+            return true;
+        c->Vector = VcpuState.Retry;
+        return false;
+    }
+
     /// <summary>Stores <paramref name="size"/> bytes.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static bool WriteSlow(VcpuState* c, ulong address, byte* data, int size)

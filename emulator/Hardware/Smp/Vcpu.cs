@@ -56,6 +56,7 @@ public sealed unsafe partial class Vcpu : IDisposable
         Tlb.Allocate(State, platform.Memory, platform.Geometry);
         Mmu.Configure(State, PagingControls.Linux);
         State->CodeEpoch = long.MaxValue;
+        State->Refill = &Chain.Refill;
         State->WideExchange = platform.HostCode.WideExchange;
         State->LoadMxcsr = platform.HostCode.LoadMxcsr;
         State->StoreMxcsr = platform.HostCode.StoreMxcsr;

@@ -104,7 +104,7 @@ internal static unsafe class Alu
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         T result = TAlu.Run(c, Reg.Read<T>(c, op->Dst), *source);
         if (TAlu.Writes)
             Reg.Write(c, op->Dst, result);

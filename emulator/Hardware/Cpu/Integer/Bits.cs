@@ -162,7 +162,7 @@ internal static unsafe class Bits
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         T value = *source;
         // BSF and BSR of 0 leave the whole destination, its upper half included, as it was.
         if (typeof(TCount) == typeof(ScanForward) || typeof(TCount) == typeof(ScanReverse))
@@ -287,7 +287,7 @@ internal static unsafe class Bits
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         uint crc = Reg.Read<uint>(c, op->Dst);
         crc = sizeof(T) switch
         {

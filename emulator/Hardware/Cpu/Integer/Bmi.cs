@@ -50,7 +50,7 @@ internal static unsafe class Bmi
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Reg.Write(c, op->Dst, TOperation.Run(c, Reg.Read<T>(c, op->Aux), *source));
         return op[1].Fn(c, op + 1);
     }
@@ -197,7 +197,7 @@ internal static unsafe class Bmi
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Reg.Write(c, op->Dst, T.RotateRight(*source, (int)op->Imm));
         return op[1].Fn(c, op + 1);
     }
@@ -217,7 +217,7 @@ internal static unsafe class Bmi
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         MultiplyWide(c, op, source);
         return op[1].Fn(c, op + 1);
     }
@@ -247,7 +247,7 @@ internal static unsafe class Bmi
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         ulong flag = (ulong)op->Imm;
         UInt128 sum = UInt128.CreateTruncating(*source) + UInt128.CreateTruncating(Reg.Read<T>(c, op->Dst)) + ((Flags.Get(c) & flag) != 0 ? UInt128.One : UInt128.Zero);
         Flags.Merge(c, sum >> (sizeof(T) * 8) != 0 ? flag : 0, flag);

@@ -137,7 +137,7 @@ internal static unsafe class Branches
     {
         ulong* target = TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && target == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ulong>(c, op);
         ulong rip = *target;
         return IsCanonical(rip) ? Chain.Jump(c, op, rip) : Chain.Raise(c, op, Vector.GeneralProtection);
     }
@@ -157,7 +157,7 @@ internal static unsafe class Branches
     {
         ulong* target = TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && target == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ulong>(c, op);
         ulong rip = *target;
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - 8;
         if (!Access.Write(c, stack, c->Registers.BlockRip + op->Offset + op->Length))

@@ -231,7 +231,7 @@ internal static unsafe class Moves
     {
         TFrom* source = TSource.Pointer<TFrom>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TFrom>(c, op);
         Reg.Write(c, op->Dst, *source);
         return op[1].Fn(c, op + 1);
     }
@@ -242,14 +242,19 @@ internal static unsafe class Moves
     {
         TFrom* source = TSource.Pointer<TFrom>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TFrom>(c, op);
         Reg.Write(c, op->Dst, T.CreateTruncating(*source));
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint Store<T, TSource, TAddress>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource where TAddress : struct, IAddress
-        => Access.Write(c, TAddress.Of(c, op), *TSource.Pointer<T>(c, op)) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    {
+        T value = *TSource.Pointer<T>(c, op);
+        if (TAddress.IsQuick)
+            return Access.Poke(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Missed(c, op, sizeof(T), store: true, aligned: false);
+        return Access.Write(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
 
     [MethodImpl(Chain.Hot)]
     private static nint LoadAddressOf<TAddress>(VcpuState* c, Op* op) where TAddress : struct, IAddress
@@ -284,7 +289,7 @@ internal static unsafe class Moves
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - (ulong)sizeof(T);
         if (!Access.Write(c, stack, *source))
             return Chain.StackFault(c, op);
@@ -347,7 +352,7 @@ internal static unsafe class Moves
         // The source is read, and a 32-bit destination cut, whether the condition holds or not.
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Reg.Write(c, op->Dst, TCondition.Holds(c) ? *source : Reg.Read<T>(c, op->Dst));
         return op[1].Fn(c, op + 1);
     }

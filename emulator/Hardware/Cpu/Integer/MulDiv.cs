@@ -49,7 +49,7 @@ internal static unsafe class MulDiv
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         return TOperation.Run(c, *source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.DivideError);
     }
 
@@ -82,7 +82,7 @@ internal static unsafe class MulDiv
     {
         TSigned* source = TSource.Pointer<TSigned>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TSigned>(c, op);
         long a = long.CreateTruncating(*source), b = long.CreateTruncating(*TOther.Pointer<TSigned>(c, op));
         T result;
         bool overflow;

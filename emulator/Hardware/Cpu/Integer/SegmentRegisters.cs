@@ -97,7 +97,7 @@ internal static unsafe class SegmentRegisters
     {
         ushort* source = TSource.Pointer<ushort>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ushort>(c, op);
         ushort selector = *source;
         return TryLoad(c, op->Aux, selector) ? op[1].Fn(c, op + 1) : Refuse(c, op, selector);
     }
@@ -207,7 +207,7 @@ internal static unsafe class SegmentRegisters
     {
         ushort* source = TSource.Pointer<ushort>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ushort>(c, op);
         SegmentDescriptor descriptor = Find(c, *source);
         bool yes = TQuestion.Holds(descriptor);
         if (yes && TQuestion.HasAnswer)

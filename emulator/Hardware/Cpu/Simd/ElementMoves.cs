@@ -149,7 +149,7 @@ internal static unsafe class ElementMoves
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         byte* target = Xmm.Destination(c, op);
         Vector128<T> element = Vector128.Equals(Vector128<T>.Indices, Vector128.Create(T.CreateTruncating(op->Imm & (16 / sizeof(T) - 1))));
         Xmm.Write(target, Vector128.ConditionalSelect(element, Vector128.Create(*source), Xmm.Read(target).As<byte, T>()));
@@ -174,7 +174,7 @@ internal static unsafe class ElementMoves
     {
         uint* source = TSource.Pointer<uint>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<uint>(c, op);
         uint value = TSource.Faults ? *source : source[(op->Imm >> 6) & 3];
         byte* target = Xmm.Destination(c, op);
         Vector128<uint> bits = Vector128.Create(1u, 2, 4, 8);
@@ -189,7 +189,7 @@ internal static unsafe class ElementMoves
     {
         Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<Vector128<byte>>(c, op);
         Vector128<byte> a = Xmm.Read(Xmm.Destination(c, op)), b = *source;
         Flags.Set(c, ((a & b) == default ? Flags.Zero : 0) | ((~a & b) == default ? Flags.Carry : 0));
         return op[1].Fn(c, op + 1);

@@ -114,7 +114,7 @@ internal static unsafe class Float
     {
         TIn* source = TSource.Pointer<TIn>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TIn>(c, op);
         byte* target = Xmm.Destination(c, op);
         if (!TFloat.Rounds || IsPlain(c))
         {
@@ -147,7 +147,7 @@ internal static unsafe class Float
     {
         TIn* source = TSource.Pointer<TIn>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TIn>(c, op);
         if (IsPlain(c))
         {
             TIn b = *source;
@@ -177,7 +177,7 @@ internal static unsafe class Float
     {
         TIn* source = TSource.Pointer<TIn>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TIn>(c, op);
         TIn a = *(TIn*)Xmm.Destination(c, op), b = *source;
         if (Ieee.IsClean<TIn, uint>(TFloat.Clean, a, b, 0))
         {

@@ -50,7 +50,7 @@ internal static unsafe class FloatHorizontal
     {
         Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<Vector128<byte>>(c, op);
         return Run<TSteps>(c, op, source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.SimdFloatingPoint);
     }
 

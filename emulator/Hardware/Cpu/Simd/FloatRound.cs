@@ -64,7 +64,7 @@ internal static unsafe class FloatRound
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         uint mxcsr = c->Registers.Mxcsr;
         bool quiet = (op->Imm & Silent) != 0 || (mxcsr & (Mxcsr.PrecisionMask | Mxcsr.Precision)) == (Mxcsr.PrecisionMask | Mxcsr.Precision);
         if (quiet && ((op->Imm & ByMxcsr) == 0 || (mxcsr & Mxcsr.Rounding) == 0))

@@ -53,7 +53,7 @@ internal static unsafe class MmxConvert
             return Chain.Raise(c, op, Vector.FloatingPoint);
         TPart* source = TSource.Pointer<TPart>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TPart>(c, op);
         TPart part = *source;
         // Also when the conversion raises an exception.
         Mmx.Enter(c);
@@ -73,7 +73,7 @@ internal static unsafe class MmxConvert
             return Chain.Raise(c, op, Vector.FloatingPoint);
         ulong* source = TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ulong>(c, op);
         ulong integers = *source;
         if (!TSource.Faults)
             Mmx.Enter(c);
@@ -92,7 +92,7 @@ internal static unsafe class MmxConvert
             return Chain.Raise(c, op, Vector.FloatingPoint);
         int* source = (int*)TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ulong>(c, op);
         Xmm.Write(Xmm.Destination(c, op), Vector128.Create((double)source[0], source[1]));
         if (!TSource.Faults)
             Mmx.Enter(c);

@@ -80,7 +80,7 @@ internal static unsafe class MmxMoves
             return Chain.Raise(c, op, Vector.FloatingPoint);
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Mmx.Write(c, op->Dst, sizeof(T) == 4 ? *(uint*)source : *(ulong*)source);
         return op[1].Fn(c, op + 1);
     }
@@ -135,7 +135,7 @@ internal static unsafe class MmxMoves
             return Chain.Raise(c, op, Vector.FloatingPoint);
         ushort* source = TSource.Pointer<ushort>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ushort>(c, op);
         int shift = ((int)op->Imm & 3) * 16;
         Mmx.Write(c, op->Dst, (*Mmx.Register(c, op->Dst) & ~(0xFFFFUL << shift)) | ((ulong)*source << shift));
         return op[1].Fn(c, op + 1);

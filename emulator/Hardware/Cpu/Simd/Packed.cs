@@ -71,7 +71,7 @@ internal static unsafe class Packed
     {
         Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<Vector128<byte>>(c, op);
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, TPacked.Run(Xmm.Read(target), *source, op->Imm));
         return op[1].Fn(c, op + 1);
@@ -83,7 +83,7 @@ internal static unsafe class Packed
     {
         TPart* source = TSource.Pointer<TPart>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TPart>(c, op);
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, TPacked.Run(Xmm.Read(target), Vector128.CreateScalar(*source).AsByte(), op->Imm));
         return op[1].Fn(c, op + 1);
@@ -97,7 +97,7 @@ internal static unsafe class Packed
             return Chain.Raise(c, op, Vector.FloatingPoint);
         TPart* source = TSource.Pointer<TPart>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<TPart>(c, op);
         ulong a = *Mmx.Register(c, op->Dst), b = sizeof(TPart) == 4 ? *(uint*)source : *(ulong*)source;
         Vector128<byte> first = Vector128.Create(a, TPacked.Mmx == MmxPart.Joined ? b : a).AsByte();
         Vector128<ulong> result = TPacked.Run(first, Vector128.Create(b).AsByte(), op->Imm).AsUInt64();

@@ -71,7 +71,7 @@ internal static unsafe class Shuffles
     {
         Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<Vector128<byte>>(c, op);
         byte* target = Xmm.Destination(c, op);
         Vector128<byte> mask = Vector128.LessThan(Xmm.Read(Xmm.Register(c, 0)).As<byte, T>(), Vector128<T>.Zero).AsByte();
         Xmm.Write(target, Vector128.ConditionalSelect(mask, *source, Xmm.Read(target)));

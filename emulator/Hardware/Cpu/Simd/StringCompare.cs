@@ -43,7 +43,7 @@ internal static unsafe class StringCompare
     {
         byte* second = (byte*)TSource.Pointer<Vector128<byte>>(c, op);
         if (TSource.Faults && second == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<Vector128<byte>>(c, op);
         Run<TLength, TOutput>(c, op, second);
         return op[1].Fn(c, op + 1);
     }

@@ -136,7 +136,7 @@ internal static unsafe class VectorMoves
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Xmm.Write(Xmm.Destination(c, op), *source);
         return op[1].Fn(c, op + 1);
     }
@@ -147,7 +147,7 @@ internal static unsafe class VectorMoves
     {
         T* source = TSource.Pointer<T>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<T>(c, op);
         Xmm.Write(Xmm.Destination(c, op), Vector128.CreateScalar(*source));
         return op[1].Fn(c, op + 1);
     }
@@ -157,7 +157,7 @@ internal static unsafe class VectorMoves
     {
         ulong* source = TSource.Pointer<ulong>(c, op);
         if (TSource.Faults && source == null)
-            return Chain.Fault(c, op);
+            return TSource.Missed<ulong>(c, op);
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, Xmm.Read(target).AsUInt64().WithElement(THalf.Number, *source));
         return op[1].Fn(c, op + 1);
@@ -165,11 +165,21 @@ internal static unsafe class VectorMoves
 
     [MethodImpl(Chain.Hot)]
     private static nint Store<T, TAddress>(VcpuState* c, Op* op) where T : unmanaged where TAddress : struct, IAddress
-        => VectorAccess.Store(c, TAddress.Of(c, op), (T*)Xmm.Source(c, op)) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    {
+        T* source = (T*)Xmm.Source(c, op);
+        if (TAddress.IsQuick)
+            return Access.Poke(c, TAddress.Of(c, op), *source) ? op[1].Fn(c, op + 1) : Chain.Missed(c, op, sizeof(T), store: true, aligned: false);
+        return VectorAccess.Store(c, TAddress.Of(c, op), source) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
 
     [MethodImpl(Chain.Hot)]
     private static nint StoreAligned<TAddress>(VcpuState* c, Op* op) where TAddress : struct, IAddress
-        => VectorAccess.StoreAligned(c, TAddress.Of(c, op), Xmm.Source(c, op)) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    {
+        byte* source = Xmm.Source(c, op);
+        if (TAddress.IsQuick)
+            return VectorAccess.PokeAligned(c, TAddress.Of(c, op), source) ? op[1].Fn(c, op + 1) : Chain.Missed(c, op, 16, store: true, aligned: true);
+        return VectorAccess.StoreAligned(c, TAddress.Of(c, op), source) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
+    }
 
     [MethodImpl(Chain.Hot)]
     private static nint StoreHigh(VcpuState* c, Op* op)

@@ -11,7 +11,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 internal static unsafe class Xmm
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Register(VcpuState* c, byte number) => (byte*)&c->Registers.X87 + sizeof(X87State) + (nuint)number * VcpuRegisters.VectorSlot;
+    public static byte* Register(VcpuState* c, byte number) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)number * VcpuRegisters.VectorSlot;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Destination(VcpuState* c, Op* op) => Register(c, op->Dst);
@@ -56,8 +56,14 @@ internal readonly unsafe struct Aligned<TAddress> : ISource where TAddress : str
         // The compare keeps the low four bits of the address, so that a misaligned one misses.
         ulong address = TAddress.Of(c, op);
         FrontEntry* entry = Access.LoadSlot(c, address);
-        return entry->Tag == (address & ~0xFF0UL) ? (T*)(address + (ulong)entry->Addend) : (T*)VectorAccess.ReadAlignedSlow(c, address);
+        if (entry->Tag == (address & ~0xFF0UL))
+            return (T*)(address + (ulong)entry->Addend);
+        return TAddress.IsQuick ? null : (T*)VectorAccess.ReadAlignedSlow(c, address);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged
+        => TAddress.IsQuick ? Chain.Missed(c, op, sizeof(T), store: false, aligned: true) : Chain.Fault(c, op);
 }
 
 /// <summary>Stores of vector registers. The value is named by a pointer: passing it to the slow path by value would take a local's address.</summary>
@@ -65,23 +71,21 @@ internal static unsafe class VectorAccess
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Store<T>(VcpuState* c, ulong address, T* value) where T : unmanaged
+        => Access.Poke(c, address, *value) || Mmu.WriteSlow(c, address, (byte*)value, sizeof(T));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool PokeAligned(VcpuState* c, ulong address, byte* value)
     {
         FrontEntry* entry = Access.StoreSlot(c, address);
-        if (entry->Tag != ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL))
-            return Mmu.WriteSlow(c, address, (byte*)value, sizeof(T));
-        *(T*)(address + (ulong)entry->Addend) = *value;
+        if (entry->Tag != (address & ~0xFF0UL))
+            return false;
+        *(Vector128<byte>*)(address + (ulong)entry->Addend) = *(Vector128<byte>*)value;
         return true;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool StoreAligned(VcpuState* c, ulong address, byte* value)
-    {
-        FrontEntry* entry = Access.StoreSlot(c, address);
-        if (entry->Tag != (address & ~0xFF0UL))
-            return StoreAlignedSlow(c, address, value);
-        *(Vector128<byte>*)(address + (ulong)entry->Addend) = *(Vector128<byte>*)value;
-        return true;
-    }
+    public static bool StoreAligned(VcpuState* c, ulong address, byte* value) => PokeAligned(c, address, value) || StoreAlignedSlow(c, address, value);
+
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static byte* ReadAlignedSlow(VcpuState* c, ulong address)
