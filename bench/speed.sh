@@ -1,6 +1,7 @@
 #!/bin/bash
 # Times the programs of bench/speed under this emulator and under qemu-x86_64 (Debian: apt-get install qemu-user), natively too: user plus
 # system time of whole processes, the best of N rounds each, taken in turns so that a busy machine disturbs all alike.
+# Programs run about a second under qemu, so that starting the emulator, some tenths of one, decides nothing.
 # usage: bench/speed.sh [-n ROUNDS] [PROGRAM...]
 set -eu
 cd "$(dirname "$0")"

@@ -5,7 +5,7 @@ static unsigned __attribute__((noinline)) fib(unsigned n) { return n < 2 ? n : f
 
 int main(void)
 {
-    unsigned f = fib(36);
+    unsigned f = fib(39);
     printf("%u\n", f);
-    return f != 14930352;
+    return f != 63245986;
 }

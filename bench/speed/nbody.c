@@ -9,7 +9,7 @@ static struct { double x[3], v[3], m; } body[5] = {
 
 int main(void)
 {
-    for (int step = 0; step < 300000; step++) {
+    for (int step = 0; step < 1200000; step++) {
         for (int i = 0; i < 5; i++) {
             for (int j = i + 1; j < 5; j++) {
                 double d[3], square = 0;

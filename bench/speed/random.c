@@ -7,7 +7,7 @@ static uint32_t words[1 << 24];
 int main(void)
 {
     uint32_t x = 1, sum = 0;
-    for (int i = 0; i < 20000000; i++) {
+    for (int i = 0; i < 60000000; i++) {
         x = x * 1664525 + 1013904223;
         sum += words[x >> 8]++;
     }

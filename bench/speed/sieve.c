@@ -7,7 +7,7 @@ static unsigned char composite[1 << 20];
 int main(void)
 {
     unsigned count = 0;
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 48; round++) {
         memset(composite, 0, sizeof composite);
         count = 0;
         for (unsigned i = 2; i < sizeof composite; i++) {

@@ -120,7 +120,7 @@ internal static unsafe class Float
         {
             TIn a = *(TIn*)target, b = *source;
             TOut result = TFloat.Run(a, b);
-            if (Ieee.IsClean(TFloat.Clean, a, b, result))
+            if (Ieee.AreOrdinary(TFloat.Clean, a, b, result) || Ieee.IsClean(TFloat.Clean, a, b, result))
             {
                 Xmm.Write(target, result);
                 return op[1].Fn(c, op + 1);
