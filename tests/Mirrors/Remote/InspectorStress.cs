@@ -50,6 +50,10 @@ public sealed class InspectorStress
         Survives(deterministic ? GuestPrograms.Deterministic(vcpus, 1) : GuestPrograms.Parallel(vcpus), "remote/checks");
 
     [Test]
+    public void The_one_that_fills_memory_is_killed_and_the_other_goes_on([Values(1, 2, 8)] int vcpus, [Values] bool deterministic) =>
+        Survives((deterministic ? GuestPrograms.Deterministic(vcpus, 1) : GuestPrograms.Parallel(vcpus)) with { MemoryBytes = 16 << 20, SwapBytes = 1 << 20 }, "remote/oom");
+
+    [Test]
     public void Ten_thousand_devices_come_and_go_without_growth()
     {
         (long one, long many) = (Peak("1"), Peak("5000"));
