@@ -204,6 +204,7 @@ public sealed partial class Mm
             Close(vma);
         }
         ExecutableFile?.Put();
+        OomSkip = true;
         UnlockWrite();
         PutKeptHosts(task);
         _system.Remove(this);

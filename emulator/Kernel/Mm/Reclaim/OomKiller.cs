@@ -18,6 +18,9 @@ public sealed class OomState
     /// <summary>Chosen; it has the run of memory until it is gone (tsk_is_oom_victim).</summary>
     internal bool IsVictim { get; set; }
 
+    /// <summary>The address space that the process had when it became a victim of others' need.</summary>
+    internal Mm? VictimMm { get; set; }
+
     internal OomState Clone() => new() { ScoreAdj = ScoreAdj, ScoreAdjMinimum = ScoreAdjMinimum };
 }
 
@@ -116,14 +119,17 @@ internal sealed class OomKiller(Machine machine)
         long best = long.MinValue;
         foreach (Process process in machine.Processes.Snapshot())
         {
-            if (ReferenceEquals(process, machine.Init) || process.IsZombie)
+            if (ReferenceEquals(process, machine.Init))
                 continue;
+            // Its address space is on its way out, whoever is the last to use it, when the process has none any more (signal->oom_mm).
             if (process.Oom.IsVictim)
             {
-                if (FindWithMm(process)?.Mm is not { OomSkip: false })
+                if (process.Oom.VictimMm is not { OomSkip: false })
                     continue;
                 return false;
             }
+            if (process.IsZombie)
+                continue;
             long points = Badness(process);
             if (points == Unkillable || points < best)
                 continue;
@@ -140,6 +146,7 @@ internal sealed class OomKiller(Machine machine)
         Log.Write(string.Create(Invariant,
             $"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task={main.Comm},pid={victim.Pid},uid={main.Credentials.Uid}"));
         Events.Count(VmEvent.OomKill);
+        victim.Oom.VictimMm = mm;
         victim.Oom.IsVictim = mm.IsOomVictim = true;
         Log.Write(string.Create(Invariant,
             $"Out of memory: Killed process {victim.Pid} ({main.Comm}) total-vm:{mm.TotalPages * 4}kB, anon-rss:{mm.AnonPages * 4}kB, file-rss:{mm.FilePages * 4}kB, shmem-rss:{mm.ShmemPages * 4}kB, UID:{main.Credentials.Uid} pgtables:{mm.TableBytes >> 10}kB oom_score_adj:{victim.Oom.ScoreAdj}"));
