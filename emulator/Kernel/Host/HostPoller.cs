@@ -26,6 +26,11 @@ public sealed unsafe partial class HostPoller : IDisposable
         _wakeUp = eventfd(0, EfdCloseOnExec | EfdNonBlock);
     }
 
+    /// <summary>Times that the host was asked to wait; a machine in which nothing happens asks no more.</summary>
+    internal long Waits => Volatile.Read(ref _waits);
+
+    private long _waits;
+
     internal bool HasArmed
     {
         get
@@ -86,6 +91,7 @@ public sealed unsafe partial class HostPoller : IDisposable
         for (int i = 0; i < armed.Length; i++)
             fds[i + 1] = new PollFd { Fd = armed[i].Fd, Events = armed[i].Events };
         var timeout = new Timespec { Seconds = timeoutNs / Clock.Second, Nanoseconds = timeoutNs % Clock.Second };
+        _waits++;
         fixed (PollFd* p = fds)
         {
             if (ppoll(p, (nuint)fds.Length, timeoutNs == Clock.Never ? null : &timeout, null) <= 0)
