@@ -55,7 +55,9 @@ public sealed partial class Machine : IDisposable
         Disturber = options.Disturbance.Total > 0 ? new Disturber(this, options.Disturbance, options.Seed) : null;
         HostPoller = new HostPoller(this);
         Timers = new TimerQueue(this);
-        Dmirrors = [.. Enumerable.Range(0, Mirrors.DmirrorDevice.Count).Select(i => new Mirrors.DmirrorDevice(this, hasMemory: i < 2))];
+        Dmirrors = new Mirrors.DmirrorDevice[Mirrors.DmirrorDevice.Count];
+        for (int i = 0; i < Dmirrors.Length; i++)
+            Dmirrors[i] = new Mirrors.DmirrorDevice(this, hasMemory: i < 2);
         DmaBufs = new Mirrors.DmaBufs(this, options.Udmabuf);
         HostThreads = new HostThreads();
         Scheduler = virtualClock is null ? new ParallelScheduler(this) : new DeterministicScheduler(this, virtualClock);

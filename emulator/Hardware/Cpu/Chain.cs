@@ -4,12 +4,16 @@ namespace Emulator.Hardware.Cpu;
 
 /// <summary>
 /// How handlers end. Each ends in a tail call of the next one, so a block runs without a loop; a handler therefore has no local whose address is
-/// taken, nor inlines a method that has one (such slow paths are NoInlining; a NoInlining method in turn never makes a tail call itself), and is compiled
-/// optimised at once (<see cref="Hot"/>): tier-0 code would not make the tail call and overflow the stack.
+/// taken, nor inlines a method that has one (such slow paths are NoInlining; a NoInlining method in turn never makes a tail call itself).
 /// </summary>
+/// <remarks>
+/// A handler is compiled optimised at once, for tier-0 code would not make the tail call and overflow the stack. The build's settings see to that (no tiers, or none that is quick),
+/// not AggressiveOptimization, which keeps the ahead-of-time compiler away as well.
+/// </remarks>
 internal static unsafe class Chain
 {
-    public const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
+    /// <summary>What handlers are marked with: no option.</summary>
+    public const MethodImplOptions Hot = 0;
 
     /// <summary>Goes to a block in the same page through the operation's link, or looks the target up.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -78,6 +78,9 @@ internal static unsafe class EntryPoint
             return handler;
         byte* next = stub + 6;
         byte* target = *(byte**)(next + *(int*)(stub + 2));
-        return target == next ? handler : (Handler)target;
+        return target == next || CountsCalls(target) ? handler : (Handler)target;
     }
+
+    /// <summary>A stub of the runtime's tiered compilation, which is freed when it has counted enough: mov rax, [rip + rel32]; dec word ptr [rax].</summary>
+    private static bool CountsCalls(byte* code) => code[0] == 0x48 && code[1] == 0x8B && code[2] == 0x05 && code[7] == 0x66 && code[8] == 0xFF && code[9] == 0x08;
 }

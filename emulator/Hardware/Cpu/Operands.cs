@@ -10,18 +10,20 @@ internal unsafe interface IAddress
     /// <summary>
     /// Handlers for this form look at the TLB's front alone and leave the rest to <see cref="Chain.Missed"/>. Without a call in their middle they save no registers.
     /// </summary>
-    static virtual bool IsQuick => true;
+    static abstract bool IsQuick { get; }
     static abstract ulong Of(VcpuState* c, Op* op);
 }
 
 internal readonly unsafe struct BaseAddress : IAddress
 {
+    public static bool IsQuick => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Of(VcpuState* c, Op* op) => Reg.Read<ulong>(c, op->Base) + (ulong)op->Disp;
 }
 
 internal readonly unsafe struct IndexAddress : IAddress
 {
+    public static bool IsQuick => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Of(VcpuState* c, Op* op)
         => Reg.Read<ulong>(c, op->Base) + (Reg.Read<ulong>(c, op->Index) << op->Scale) + (ulong)op->Disp;
@@ -63,44 +65,48 @@ internal static unsafe class Reg
 }
 
 /// <summary>Where an operation reads an operand. The answer is a pointer, or null: then the handler ends with <see cref="Missed"/>, having changed nothing.</summary>
+/// <remarks>The pointer's type is the caller's business, and no member has a body here: the ahead-of-time compiler leaves calls of such members to the JIT.</remarks>
 internal unsafe interface ISource
 {
     static abstract bool Faults { get; }
-    static abstract T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged;
-    static virtual nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged => Chain.Fault(c, op);
+    static abstract void* Pointer(VcpuState* c, Op* op, int size);
+    static abstract nint Missed(VcpuState* c, Op* op, int size);
 }
 
 internal readonly unsafe struct SourceRegister : ISource
 {
     public static bool Faults => false;
+    public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)((byte*)c + op->Src);
+    public static void* Pointer(VcpuState* c, Op* op, int size) => (byte*)c + op->Src;
 }
 
 internal readonly unsafe struct DestinationRegister : ISource
 {
     public static bool Faults => false;
+    public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)((byte*)c + op->Dst);
+    public static void* Pointer(VcpuState* c, Op* op, int size) => (byte*)c + op->Dst;
 }
 
 internal readonly unsafe struct Immediate : ISource
 {
     public static bool Faults => false;
+    public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)&op->Imm;
+    public static void* Pointer(VcpuState* c, Op* op, int size) => &op->Imm;
 }
 
 internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : struct, IAddress
 {
     public static bool Faults => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged
-        => TAddress.IsQuick ? Access.Peek<T>(c, TAddress.Of(c, op)) : Access.Read<T>(c, TAddress.Of(c, op));
+    public static void* Pointer(VcpuState* c, Op* op, int size)
+        => TAddress.IsQuick ? Access.Peek(c, TAddress.Of(c, op), size) : Access.Read(c, TAddress.Of(c, op), size);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged
-        => TAddress.IsQuick ? Chain.Missed(c, op, sizeof(T), store: false, aligned: false) : Chain.Fault(c, op);
+    public static nint Missed(VcpuState* c, Op* op, int size)
+        => TAddress.IsQuick ? Chain.Missed(c, op, size, store: false, aligned: false) : Chain.Fault(c, op);
 }
 
 /// <summary>
@@ -122,22 +128,26 @@ internal static unsafe class Access
 
     /// <summary>A host pointer from which the operand can be read, or null when the front does not answer.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Peek<T>(VcpuState* c, ulong address) where T : unmanaged
+    public static void* Peek(VcpuState* c, ulong address, int size)
     {
         Order();
         FrontEntry* entry = LoadSlot(c, address);
-        return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL) ? (T*)(address + (ulong)entry->Addend) : null;
+        return entry->Tag == ((address + (ulong)(size - 1)) & ~0xFFFUL) ? (void*)(address + (ulong)entry->Addend) : null;
     }
 
     /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Read<T>(VcpuState* c, ulong address) where T : unmanaged
+    public static T* Read<T>(VcpuState* c, ulong address) where T : unmanaged => (T*)Read(c, address, sizeof(T));
+
+    /// <inheritdoc cref="Read{T}"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* Read(VcpuState* c, ulong address, int size)
     {
         Order();
         FrontEntry* entry = LoadSlot(c, address);
-        return entry->Tag == ((address + (ulong)(sizeof(T) - 1)) & ~0xFFFUL)
-            ? (T*)(address + (ulong)entry->Addend)
-            : (T*)Mmu.ReadSlow(c, address, sizeof(T));
+        return entry->Tag == ((address + (ulong)(size - 1)) & ~0xFFFUL)
+            ? (void*)(address + (ulong)entry->Addend)
+            : Mmu.ReadSlow(c, address, size);
     }
 
     /// <summary>Stores the value; false with nothing written when the front does not answer.</summary>

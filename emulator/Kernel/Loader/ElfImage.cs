@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using Emulator.Kernel.Memory;
 
 namespace Emulator.Kernel.Loader;
@@ -38,7 +40,7 @@ internal sealed class ElfImage
         SectionsOffset = BinaryPrimitives.ReadUInt64LittleEndian(header.AsSpan(40));
         SectionSize = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(58));
         SectionCount = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(60));
-        Segments = segments;
+        Segments = ImmutableCollectionsMarshal.AsImmutableArray(segments);
     }
 
     public bool IsPositionIndependent { get; }
@@ -53,7 +55,7 @@ internal sealed class ElfImage
 
     public int SectionCount { get; }
 
-    public IReadOnlyList<ElfSegment> Segments { get; }
+    public ImmutableArray<ElfSegment> Segments { get; }
 
     /// <summary>The path in PT_INTERP, or null for a static program.</summary>
     public byte[]? Interpreter { get; private set; }

@@ -148,7 +148,7 @@ internal sealed class StackSetup(ExecRequest request, Mm mm, IReadOnlyList<byte[
         Entry(AT_CLKTCK, 100);
         Entry(AT_PHDR, HeadersAddress(image) + bias);
         Entry(AT_PHENT, ElfImage.SegmentSize);
-        Entry(AT_PHNUM, (ulong)image.Segments.Count);
+        Entry(AT_PHNUM, (ulong)image.Segments.Length);
         Entry(AT_BASE, interpreterBase);
         Entry(AT_FLAGS, 0);
         Entry(AT_ENTRY, image.Entry + bias);

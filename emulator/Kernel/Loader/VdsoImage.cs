@@ -39,7 +39,9 @@ internal static class VdsoImage
         }
         AddString("");
         int library = AddString(LibraryName), version = AddString(VersionName);
-        int[] nameOffsets = [.. names.Select(n => AddString(n.Name))];
+        int[] nameOffsets = new int[names.Count];
+        for (int i = 0; i < nameOffsets.Length; i++)
+            nameOffsets[i] = AddString(names[i].Name);
 
         int symbolCount = names.Count + 1;
         int position = HeaderSize + SegmentCount * SegmentSize;

@@ -102,9 +102,9 @@ internal static unsafe class Alu
     private static nint ToRegister<TAlu, T, TSource>(VcpuState* c, Op* op)
         where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         T result = TAlu.Run(c, Reg.Read<T>(c, op->Dst), *source);
         if (TAlu.Writes)
             Reg.Write(c, op->Dst, result);
@@ -118,7 +118,7 @@ internal static unsafe class Alu
         T* first = Access.Read<T>(c, TAddress.Of(c, op));
         if (first == null)
             return Chain.Fault(c, op);
-        TAlu.Run(c, *first, *TSource.Pointer<T>(c, op));
+        TAlu.Run(c, *first, *(T*)TSource.Pointer(c, op, sizeof(T)));
         return op[1].Fn(c, op + 1);
     }
 
@@ -130,7 +130,7 @@ internal static unsafe class Alu
         T* target = Access.Modify<T>(c, address);
         if (target == null)
             return Chain.Fault(c, op);
-        *target = TAlu.Run(c, *target, *TSource.Pointer<T>(c, op));
+        *target = TAlu.Run(c, *target, *(T*)TSource.Pointer(c, op, sizeof(T)));
         Access.Commit(c, address, target);
         return op[1].Fn(c, op + 1);
     }
@@ -153,7 +153,7 @@ internal static unsafe class Alu
         while (true)
         {
             T old = *target;
-            T now = TAlu.Run(c, old, *TSource.Pointer<T>(c, op));
+            T now = TAlu.Run(c, old, *(T*)TSource.Pointer(c, op, sizeof(T)));
             LockedResult ended = Locked.CompareExchange(c, target, now, old);
             if (ended == LockedResult.Stored)
                 return true;

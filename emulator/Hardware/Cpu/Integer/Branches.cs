@@ -135,9 +135,9 @@ internal static unsafe class Branches
     [MethodImpl(Chain.Hot)]
     private static nint JumpIndirect<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ulong* target = TSource.Pointer<ulong>(c, op);
+        ulong* target = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
         if (TSource.Faults && target == null)
-            return TSource.Missed<ulong>(c, op);
+            return TSource.Missed(c, op, sizeof(ulong));
         ulong rip = *target;
         return IsCanonical(rip) ? Chain.Jump(c, op, rip) : Chain.Raise(c, op, Vector.GeneralProtection);
     }
@@ -155,9 +155,9 @@ internal static unsafe class Branches
     [MethodImpl(Chain.Hot)]
     private static nint CallIndirect<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ulong* target = TSource.Pointer<ulong>(c, op);
+        ulong* target = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
         if (TSource.Faults && target == null)
-            return TSource.Missed<ulong>(c, op);
+            return TSource.Missed(c, op, sizeof(ulong));
         ulong rip = *target;
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - 8;
         if (!Access.Write(c, stack, c->Registers.BlockRip + op->Offset + op->Length))

@@ -229,9 +229,9 @@ internal static unsafe class Moves
     [MethodImpl(Chain.Hot)]
     private static nint Load<TFrom, T, TSource>(VcpuState* c, Op* op) where TFrom : unmanaged where T : unmanaged where TSource : struct, ISource
     {
-        TFrom* source = TSource.Pointer<TFrom>(c, op);
+        TFrom* source = (TFrom*)TSource.Pointer(c, op, sizeof(TFrom));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TFrom>(c, op);
+            return TSource.Missed(c, op, sizeof(TFrom));
         Reg.Write(c, op->Dst, *source);
         return op[1].Fn(c, op + 1);
     }
@@ -240,9 +240,9 @@ internal static unsafe class Moves
     private static nint Extend<TFrom, T, TSource>(VcpuState* c, Op* op)
         where TFrom : unmanaged, IBinaryInteger<TFrom> where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        TFrom* source = TSource.Pointer<TFrom>(c, op);
+        TFrom* source = (TFrom*)TSource.Pointer(c, op, sizeof(TFrom));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TFrom>(c, op);
+            return TSource.Missed(c, op, sizeof(TFrom));
         Reg.Write(c, op->Dst, T.CreateTruncating(*source));
         return op[1].Fn(c, op + 1);
     }
@@ -250,7 +250,7 @@ internal static unsafe class Moves
     [MethodImpl(Chain.Hot)]
     private static nint Store<T, TSource, TAddress>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource where TAddress : struct, IAddress
     {
-        T value = *TSource.Pointer<T>(c, op);
+        T value = *(T*)TSource.Pointer(c, op, sizeof(T));
         if (TAddress.IsQuick)
             return Access.Poke(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Missed(c, op, sizeof(T), store: true, aligned: false);
         return Access.Write(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
@@ -287,9 +287,9 @@ internal static unsafe class Moves
     [MethodImpl(Chain.Hot)]
     private static nint Push<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - (ulong)sizeof(T);
         if (!Access.Write(c, stack, *source))
             return Chain.StackFault(c, op);
@@ -350,9 +350,9 @@ internal static unsafe class Moves
     private static nint MoveIf<TCondition, T, TSource>(VcpuState* c, Op* op) where TCondition : struct, ICondition where T : unmanaged where TSource : struct, ISource
     {
         // The source is read, and a 32-bit destination cut, whether the condition holds or not.
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         Reg.Write(c, op->Dst, TCondition.Holds(c) ? *source : Reg.Read<T>(c, op->Dst));
         return op[1].Fn(c, op + 1);
     }

@@ -47,9 +47,9 @@ internal static unsafe class MulDiv
     private static nint Accumulate<TOperation, T, TSource>(VcpuState* c, Op* op)
         where TOperation : struct, IAccumulator where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         return TOperation.Run(c, *source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.DivideError);
     }
 
@@ -80,10 +80,10 @@ internal static unsafe class MulDiv
     private static nint Multiply<T, TSigned, TSource, TOther>(VcpuState* c, Op* op)
         where T : unmanaged, IBinaryInteger<T> where TSigned : unmanaged, IBinaryInteger<TSigned> where TSource : struct, ISource where TOther : struct, ISource
     {
-        TSigned* source = TSource.Pointer<TSigned>(c, op);
+        TSigned* source = (TSigned*)TSource.Pointer(c, op, sizeof(TSigned));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TSigned>(c, op);
-        long a = long.CreateTruncating(*source), b = long.CreateTruncating(*TOther.Pointer<TSigned>(c, op));
+            return TSource.Missed(c, op, sizeof(TSigned));
+        long a = long.CreateTruncating(*source), b = long.CreateTruncating(*(TSigned*)TOther.Pointer(c, op, sizeof(TSigned)));
         T result;
         bool overflow;
         if (sizeof(T) == 8)

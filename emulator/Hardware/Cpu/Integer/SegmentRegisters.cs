@@ -95,9 +95,9 @@ internal static unsafe class SegmentRegisters
     [MethodImpl(Chain.Hot)]
     private static nint Load<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ushort* source = TSource.Pointer<ushort>(c, op);
+        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ushort>(c, op);
+            return TSource.Missed(c, op, sizeof(ushort));
         ushort selector = *source;
         return TryLoad(c, op->Aux, selector) ? op[1].Fn(c, op + 1) : Refuse(c, op, selector);
     }
@@ -205,9 +205,9 @@ internal static unsafe class SegmentRegisters
     private static nint Ask<TQuestion, TSource, T>(VcpuState* c, Op* op)
         where TQuestion : struct, IQuestion where TSource : struct, ISource where T : unmanaged, IBinaryInteger<T>
     {
-        ushort* source = TSource.Pointer<ushort>(c, op);
+        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ushort>(c, op);
+            return TSource.Missed(c, op, sizeof(ushort));
         SegmentDescriptor descriptor = Find(c, *source);
         bool yes = TQuestion.Holds(descriptor);
         if (yes && TQuestion.HasAnswer)

@@ -49,7 +49,7 @@ internal static unsafe class Shifts
     private static nint OnRegister<TShift, T, TCount>(VcpuState* c, Op* op)
         where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource
     {
-        int count = *TCount.Pointer<byte>(c, op) & (sizeof(T) == 8 ? 63 : 31);
+        int count = *(byte*)TCount.Pointer(c, op, sizeof(byte)) & (sizeof(T) == 8 ? 63 : 31);
         T value = Reg.Read<T>(c, op->Dst);
         Reg.Write(c, op->Dst, count != 0 ? TShift.Run(c, value, count) : value);
         return op[1].Fn(c, op + 1);
@@ -63,7 +63,7 @@ internal static unsafe class Shifts
         T* target = Access.Modify<T>(c, address);
         if (target == null)
             return Chain.Fault(c, op);
-        int count = *TCount.Pointer<byte>(c, op) & (sizeof(T) == 8 ? 63 : 31);
+        int count = *(byte*)TCount.Pointer(c, op, sizeof(byte)) & (sizeof(T) == 8 ? 63 : 31);
         if (count != 0)
         {
             *target = TShift.Run(c, *target, count);

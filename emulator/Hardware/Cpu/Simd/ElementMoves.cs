@@ -147,9 +147,9 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint InsertElement<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         byte* target = Xmm.Destination(c, op);
         Vector128<T> element = Vector128.Equals(Vector128<T>.Indices, Vector128.Create(T.CreateTruncating(op->Imm & (16 / sizeof(T) - 1))));
         Xmm.Write(target, Vector128.ConditionalSelect(element, Vector128.Create(*source), Xmm.Read(target).As<byte, T>()));
@@ -172,9 +172,9 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint InsertSingle<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        uint* source = TSource.Pointer<uint>(c, op);
+        uint* source = (uint*)TSource.Pointer(c, op, sizeof(uint));
         if (TSource.Faults && source == null)
-            return TSource.Missed<uint>(c, op);
+            return TSource.Missed(c, op, sizeof(uint));
         uint value = TSource.Faults ? *source : source[(op->Imm >> 6) & 3];
         byte* target = Xmm.Destination(c, op);
         Vector128<uint> bits = Vector128.Create(1u, 2, 4, 8);
@@ -187,9 +187,9 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint Test<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
+        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
         if (TSource.Faults && source == null)
-            return TSource.Missed<Vector128<byte>>(c, op);
+            return TSource.Missed(c, op, sizeof(Vector128<byte>));
         Vector128<byte> a = Xmm.Read(Xmm.Destination(c, op)), b = *source;
         Flags.Set(c, ((a & b) == default ? Flags.Zero : 0) | ((~a & b) == default ? Flags.Carry : 0));
         return op[1].Fn(c, op + 1);
@@ -198,7 +198,7 @@ internal static unsafe class ElementMoves
     /// <summary>MASKMOVDQU: bytes whose mask byte has its sign bit set are stored.</summary>
     [MethodImpl(Chain.Hot)]
     private static nint StoreMasked<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
-        => StoreMasked(c, AnyAddress.Of(c, op), Xmm.Destination(c, op), (byte*)TSource.Pointer<Vector128<byte>>(c, op), 16)
+        => StoreMasked(c, AnyAddress.Of(c, op), Xmm.Destination(c, op), (byte*)TSource.Pointer(c, op, sizeof(Vector128<byte>)), 16)
             ? op[1].Fn(c, op + 1)
             : Chain.Fault(c, op);
 

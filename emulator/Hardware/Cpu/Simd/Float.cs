@@ -112,9 +112,9 @@ internal static unsafe class Float
     private static nint ToVector<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged where TSource : struct, ISource
     {
-        TIn* source = TSource.Pointer<TIn>(c, op);
+        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TIn>(c, op);
+            return TSource.Missed(c, op, sizeof(TIn));
         byte* target = Xmm.Destination(c, op);
         if (!TFloat.Rounds || IsPlain(c))
         {
@@ -145,9 +145,9 @@ internal static unsafe class Float
     private static nint ToGeneral<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged where TSource : struct, ISource
     {
-        TIn* source = TSource.Pointer<TIn>(c, op);
+        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TIn>(c, op);
+            return TSource.Missed(c, op, sizeof(TIn));
         if (IsPlain(c))
         {
             TIn b = *source;
@@ -175,9 +175,9 @@ internal static unsafe class Float
     private static nint ToFlags<TFloat, TIn, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, uint> where TIn : unmanaged where TSource : struct, ISource
     {
-        TIn* source = TSource.Pointer<TIn>(c, op);
+        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TIn>(c, op);
+            return TSource.Missed(c, op, sizeof(TIn));
         TIn a = *(TIn*)Xmm.Destination(c, op), b = *source;
         if (Ieee.IsClean<TIn, uint>(TFloat.Clean, a, b, 0))
         {

@@ -48,9 +48,9 @@ internal static unsafe class FloatHorizontal
     [MethodImpl(Chain.Hot)]
     private static nint Run<TSteps, TSource>(VcpuState* c, Op* op) where TSteps : struct, ISteps where TSource : struct, ISource
     {
-        Vector128<byte>* source = TSource.Pointer<Vector128<byte>>(c, op);
+        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
         if (TSource.Faults && source == null)
-            return TSource.Missed<Vector128<byte>>(c, op);
+            return TSource.Missed(c, op, sizeof(Vector128<byte>));
         return Run<TSteps>(c, op, source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.SimdFloatingPoint);
     }
 

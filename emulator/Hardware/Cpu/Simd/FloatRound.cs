@@ -62,9 +62,9 @@ internal static unsafe class FloatRound
     [MethodImpl(Chain.Hot)]
     private static nint Round<TMode, T, TSource>(VcpuState* c, Op* op) where TMode : struct, IMode where T : unmanaged where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         uint mxcsr = c->Registers.Mxcsr;
         bool quiet = (op->Imm & Silent) != 0 || (mxcsr & (Mxcsr.PrecisionMask | Mxcsr.Precision)) == (Mxcsr.PrecisionMask | Mxcsr.Precision);
         if (quiet && ((op->Imm & ByMxcsr) == 0 || (mxcsr & Mxcsr.Rounding) == 0))

@@ -39,6 +39,7 @@ internal static unsafe class Mmx
 internal readonly unsafe struct MmxSource : ISource
 {
     public static bool Faults => false;
+    public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)Mmx.Register(c, op->Src);
+    public static void* Pointer(VcpuState* c, Op* op, int size) => Mmx.Register(c, op->Src);
 }

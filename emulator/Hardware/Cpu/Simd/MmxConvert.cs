@@ -51,9 +51,9 @@ internal static unsafe class MmxConvert
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        TPart* source = TSource.Pointer<TPart>(c, op);
+        TPart* source = (TPart*)TSource.Pointer(c, op, sizeof(TPart));
         if (TSource.Faults && source == null)
-            return TSource.Missed<TPart>(c, op);
+            return TSource.Missed(c, op, sizeof(TPart));
         TPart part = *source;
         // Also when the conversion raises an exception.
         Mmx.Enter(c);
@@ -71,9 +71,9 @@ internal static unsafe class MmxConvert
     {
         if (!TSource.Faults && Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        ulong* source = TSource.Pointer<ulong>(c, op);
+        ulong* source = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ulong>(c, op);
+            return TSource.Missed(c, op, sizeof(ulong));
         ulong integers = *source;
         if (!TSource.Faults)
             Mmx.Enter(c);
@@ -90,9 +90,9 @@ internal static unsafe class MmxConvert
     {
         if (!TSource.Faults && Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        int* source = (int*)TSource.Pointer<ulong>(c, op);
+        int* source = (int*)TSource.Pointer(c, op, sizeof(ulong));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ulong>(c, op);
+            return TSource.Missed(c, op, sizeof(ulong));
         Xmm.Write(Xmm.Destination(c, op), Vector128.Create((double)source[0], source[1]));
         if (!TSource.Faults)
             Mmx.Enter(c);

@@ -78,9 +78,9 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         Mmx.Write(c, op->Dst, sizeof(T) == 4 ? *(uint*)source : *(ulong*)source);
         return op[1].Fn(c, op + 1);
     }
@@ -133,9 +133,9 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        ushort* source = TSource.Pointer<ushort>(c, op);
+        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ushort>(c, op);
+            return TSource.Missed(c, op, sizeof(ushort));
         int shift = ((int)op->Imm & 3) * 16;
         Mmx.Write(c, op->Dst, (*Mmx.Register(c, op->Dst) & ~(0xFFFFUL << shift)) | ((ulong)*source << shift));
         return op[1].Fn(c, op + 1);

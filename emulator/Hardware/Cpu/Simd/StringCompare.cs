@@ -41,9 +41,9 @@ internal static unsafe class StringCompare
     private static nint Run<TLength, TOutput, TSource>(VcpuState* c, Op* op)
         where TLength : struct, ILength where TOutput : struct, IOutput where TSource : struct, ISource
     {
-        byte* second = (byte*)TSource.Pointer<Vector128<byte>>(c, op);
+        byte* second = (byte*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
         if (TSource.Faults && second == null)
-            return TSource.Missed<Vector128<byte>>(c, op);
+            return TSource.Missed(c, op, sizeof(Vector128<byte>));
         Run<TLength, TOutput>(c, op, second);
         return op[1].Fn(c, op + 1);
     }

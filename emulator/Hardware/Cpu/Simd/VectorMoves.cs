@@ -127,16 +127,17 @@ internal static unsafe class VectorMoves
     private readonly struct XmmHighSource : ISource
     {
         public static bool Faults => false;
+        public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)(Xmm.Source(c, op) + 8);
+        public static void* Pointer(VcpuState* c, Op* op, int size) => Xmm.Source(c, op) + 8;
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint Load<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         Xmm.Write(Xmm.Destination(c, op), *source);
         return op[1].Fn(c, op + 1);
     }
@@ -145,9 +146,9 @@ internal static unsafe class VectorMoves
     [MethodImpl(Chain.Hot)]
     public static nint LoadAlone<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {
-        T* source = TSource.Pointer<T>(c, op);
+        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
         if (TSource.Faults && source == null)
-            return TSource.Missed<T>(c, op);
+            return TSource.Missed(c, op, sizeof(T));
         Xmm.Write(Xmm.Destination(c, op), Vector128.CreateScalar(*source));
         return op[1].Fn(c, op + 1);
     }
@@ -155,9 +156,9 @@ internal static unsafe class VectorMoves
     [MethodImpl(Chain.Hot)]
     private static nint LoadHalf<THalf, TSource>(VcpuState* c, Op* op) where THalf : struct, IHalf where TSource : struct, ISource
     {
-        ulong* source = TSource.Pointer<ulong>(c, op);
+        ulong* source = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
         if (TSource.Faults && source == null)
-            return TSource.Missed<ulong>(c, op);
+            return TSource.Missed(c, op, sizeof(ulong));
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, Xmm.Read(target).AsUInt64().WithElement(THalf.Number, *source));
         return op[1].Fn(c, op + 1);

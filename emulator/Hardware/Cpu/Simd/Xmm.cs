@@ -42,8 +42,9 @@ internal static unsafe class Xmm
 internal readonly unsafe struct XmmSource : ISource
 {
     public static bool Faults => false;
+    public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged => (T*)Xmm.Source(c, op);
+    public static void* Pointer(VcpuState* c, Op* op, int size) => Xmm.Source(c, op);
 }
 
 /// <summary>A 16-byte memory operand that must be aligned (SDM vol. 1, 10.7 "Accessing Memory").</summary>
@@ -51,19 +52,19 @@ internal readonly unsafe struct Aligned<TAddress> : ISource where TAddress : str
 {
     public static bool Faults => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T* Pointer<T>(VcpuState* c, Op* op) where T : unmanaged
+    public static void* Pointer(VcpuState* c, Op* op, int size)
     {
         // The compare keeps the low four bits of the address, so that a misaligned one misses.
         ulong address = TAddress.Of(c, op);
         FrontEntry* entry = Access.LoadSlot(c, address);
         if (entry->Tag == (address & ~0xFF0UL))
-            return (T*)(address + (ulong)entry->Addend);
-        return TAddress.IsQuick ? null : (T*)VectorAccess.ReadAlignedSlow(c, address);
+            return (void*)(address + (ulong)entry->Addend);
+        return TAddress.IsQuick ? null : VectorAccess.ReadAlignedSlow(c, address);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static nint Missed<T>(VcpuState* c, Op* op) where T : unmanaged
-        => TAddress.IsQuick ? Chain.Missed(c, op, sizeof(T), store: false, aligned: true) : Chain.Fault(c, op);
+    public static nint Missed(VcpuState* c, Op* op, int size)
+        => TAddress.IsQuick ? Chain.Missed(c, op, size, store: false, aligned: true) : Chain.Fault(c, op);
 }
 
 /// <summary>Stores of vector registers. The value is named by a pointer: passing it to the slow path by value would take a local's address.</summary>
