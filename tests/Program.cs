@@ -10,7 +10,7 @@ internal static class Program
     {
         if (arguments is [FailingEmulator.Word, var where, .. var rest])
             return FailingEmulator.Run(where, rest);
-        foreach (string line in ResourceProbe.Run(arguments))
+        foreach (string line in arguments is [Fuzz.FuzzLeakTests.Word] ? Fuzz.FuzzLeakTests.Run() : ResourceProbe.Run(arguments))
             Console.WriteLine(line);
         return 0;
     }

@@ -136,7 +136,7 @@ public sealed partial class Machine
         {
             Comm = name,
             Mm = mm?.Get() ?? Mm.Create(MemorySystem) ?? throw new InvalidOperationException("The machine has no memory for an address space."),
-            Files = new FdTable(),
+            Files = new FdTable { Memory = KernelMemory },
             Fs = new FsContext(Vfs.Root, Vfs.Root),
         };
         if (vcpu is { } only)

@@ -14,6 +14,10 @@ public sealed partial class Machine
     private readonly Lock _unknownLock = new();
     private readonly SortedDictionary<ulong, long> _unknown = [];
 
+    /// <summary>Numbers are the guest's to choose: so many are told apart and reported, the others are counted together.</summary>
+    private const int MaxUnknown = 512;
+    private const ulong OtherUnknown = ulong.MaxValue;
+
     /// <summary>System calls that are not implemented, with how often each was made.</summary>
     public IReadOnlyDictionary<ulong, long> UnknownSyscalls
     {
@@ -30,8 +34,9 @@ public sealed partial class Machine
         bool first;
         lock (_unknownLock)
         {
-            _unknown[number] = _unknown.GetValueOrDefault(number) + 1;
-            first = _unknown[number] == 1;
+            ulong key = _unknown.Count < MaxUnknown || _unknown.ContainsKey(number) ? number : OtherUnknown;
+            _unknown[key] = _unknown.GetValueOrDefault(key) + 1;
+            first = key == number && _unknown[key] == 1;
         }
         if (first || Options.FailOnUnsupported)
         {

@@ -96,6 +96,8 @@ public sealed partial class Machine : IDisposable
 
     public PageAllocator Pages => MemorySystem.Pages;
 
+    public KernelMemory KernelMemory => MemorySystem.KernelMemory;
+
     /// <summary>The tree of files that guests see.</summary>
     public Files.Vfs Vfs { get; }
 

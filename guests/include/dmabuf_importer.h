@@ -32,7 +32,7 @@ enum dmabuf_importer_op {
     DMABUF_IMPORTER_SUM = 3,        // adds all bytes up in `value`
 };
 
-// TRANSFER: does a job and returns when it is done. SUBMIT: the engine does it later; FILL and SUM only.
+// TRANSFER: does a job and returns when it is done. SUBMIT: the engine does it later; FILL and SUM only. EAGAIN: too many jobs wait.
 struct dmabuf_importer_transfer {
     __u32 handle;
     __u32 op;

@@ -35,6 +35,9 @@ public sealed unsafe class CodeFuzzTests
     public void Code_that_changes_itself_is_executed_or_refused([Range(0, ModifyingShards - 1)] int shard) =>
         Run(FirstSeed + RandomShards + shard, FuzzSettings.Quota(ModifyingShare, ModifyingShards), vcpus: 2, RunModifying);
 
+    /// <summary>As the test, for who measures it.</summary>
+    internal static void RunModifyingCode(int shard, long cases) => Run(shard, cases, vcpus: 2, RunModifying);
+
     private static void Run(int shard, long quota, int vcpus, Action<Task, Machine, int> runCase)
     {
         long batch = 0;

@@ -1,6 +1,5 @@
 using Emulator.Hardware.Memory;
 using Emulator.Hardware.Smp;
-using Microsoft.Extensions.ObjectPool;
 
 namespace Emulator.Hardware.Cpu;
 
@@ -17,8 +16,29 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
     private readonly Lock _lock = new();
     private readonly Dictionary<ulong, CodePage> _pages = [];
     private readonly Queue<CodePage> _retired = new();
-    private readonly ObjectPool<CodePage> _pool = new DefaultObjectPool<CodePage>(new DefaultPooledObjectPolicy<CodePage>(), 256);
+    /// <summary>Emptied pages that wait for a frame; more than that are given back at once.</summary>
+    private readonly Stack<CodePage> _spare = new();
+    private const int MostSpare = 256;
     private long _epoch;
+    private long _ops;
+
+    /// <summary>
+    /// Operations that blocks in use may take, 64 MiB of them. A frame may have a block at each of its bytes, two thousand times its own size; who begins to
+    /// decode beyond this drops everything first.
+    /// </summary>
+    private const long MostOps = (64 << 20) / 32; // bytes of an operation (Op)
+
+    public bool IsFull => Volatile.Read(ref _ops) > MostOps;
+
+    /// <summary>The frames that have blocks now.</summary>
+    public Pfn[] Frames
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _pages.Keys.Select(static frame => new Pfn(frame))];
+        }
+    }
 
     /// <summary>The newest retirement.</summary>
     public long Epoch => Volatile.Read(ref _epoch);
@@ -41,10 +61,15 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
             if (!_pages.TryGetValue(frame, out CodePage? page))
             {
                 Reclaim(vcpus);
-                _pages[frame] = page = _pool.Get();
+                if (!_spare.TryPop(out page))
+                    page = new CodePage();
+                _pages[frame] = page;
             }
             Block* block = page.Find(offset);
-            return block != null ? block : page.Add(offset, ops);
+            if (block != null)
+                return block;
+            _ops += ops.Length + 1;
+            return page.Add(offset, ops);
         }
     }
 
@@ -66,6 +91,7 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
             if (!_pages.Remove(frame, out CodePage? page))
                 return;
             page.RetiredAt = _epoch;
+            _ops -= page.Ops;
             _retired.Enqueue(page);
         }
     }
@@ -78,7 +104,16 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
         foreach (Vcpu vcpu in vcpus)
             seen = Math.Min(seen, Volatile.Read(ref vcpu.State->CodeEpoch));
         while (_retired.TryPeek(out CodePage? page) && page.RetiredAt <= seen)
-            _pool.Return(_retired.Dequeue());
+        {
+            _retired.Dequeue();
+            if (_spare.Count == MostSpare)
+            {
+                page.Dispose();
+                continue;
+            }
+            page.Reset();
+            _spare.Push(page);
+        }
     }
 
     public void Dispose()
@@ -89,10 +124,11 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
                 page.Dispose();
             foreach (CodePage page in _retired)
                 page.Dispose();
+            foreach (CodePage page in _spare)
+                page.Dispose();
             _pages.Clear();
             _retired.Clear();
+            _spare.Clear();
         }
-        while (_pool.Get() is { } spare && spare.HasMemory)
-            spare.Dispose();
     }
 }

@@ -1,12 +1,14 @@
 using System.Runtime.InteropServices;
-using Microsoft.Extensions.ObjectPool;
 
 namespace Emulator.Hardware.Cpu;
 
 /// <summary>The decoded blocks of one frame, and the native memory that holds their operations. Pooled: frames gain and lose code often.</summary>
-internal sealed unsafe class CodePage : IResettable, IDisposable
+internal sealed unsafe class CodePage : IDisposable
 {
     private const int ChunkOps = 512;
+
+    /// <summary>Chunks that an emptied page keeps.</summary>
+    private const int KeptChunks = 4;
 
     private readonly Dictionary<int, nint> _blocks = [];
     private readonly List<nint> _chunks = [];
@@ -15,8 +17,8 @@ internal sealed unsafe class CodePage : IResettable, IDisposable
     /// <summary>The retirement that ended this page's life (<see cref="BlockCache"/>).</summary>
     public long RetiredAt;
 
-    /// <summary>Whether this page, taken from the pool, still owns native memory.</summary>
-    public bool HasMemory => _chunks.Count > 0;
+    /// <summary>Operations of all blocks, headers included.</summary>
+    public int Ops { get; private set; }
 
     public Block* Find(int offset) => _blocks.TryGetValue(offset, out nint block) ? (Block*)block : null;
 
@@ -37,17 +39,22 @@ internal sealed unsafe class CodePage : IResettable, IDisposable
         }
         var block = (Block*)((Op*)_chunks[_chunk] + _used);
         _used += needed;
+        Ops += needed;
         *block = new Block { Offset = (ushort)offset, OpCount = ops.Length };
         ops.CopyTo(new Span<Op>(block->Ops, ops.Length));
         _blocks[offset] = (nint)block;
         return block;
     }
 
-    public bool TryReset()
+    /// <summary>Forgets all blocks.</summary>
+    public void Reset()
     {
         _blocks.Clear();
-        _chunk = _used = 0;
-        return true;
+        _chunk = _used = Ops = 0;
+        foreach (nint chunk in _chunks.Skip(KeptChunks))
+            NativeMemory.AlignedFree((void*)chunk);
+        if (_chunks.Count > KeptChunks)
+            _chunks.RemoveRange(KeptChunks, _chunks.Count - KeptChunks);
     }
 
     public void Dispose()

@@ -149,6 +149,11 @@ internal sealed unsafe class Interpreter : IDisposable
     {
         while (true)
         {
+            if (_blocks.IsFull)
+            {
+                foreach (Pfn full in _blocks.Frames)
+                    _platform.CodeFrames.Invalidate(_vcpu, full, full);
+            }
             long epoch = _blocks.Epoch;
             // Before the bytes are read: from here on a store to the frame retires what is decoded, at latest when this vCPU serves interrupts.
             _platform.CodeFrames.Mark(_vcpu, frame);

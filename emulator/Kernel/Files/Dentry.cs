@@ -20,6 +20,9 @@ public sealed class Dentry
 
     public Inode Inode { get; }
 
+    /// <summary>What the name, and what it stands for, has been counted as; 0 for those that a machine starts with.</summary>
+    internal long Cost { get; set; }
+
     /// <summary>The name was removed while somebody still held it; paths show " (deleted)".</summary>
     public bool IsUnlinked { get; private set; }
 

@@ -17,11 +17,19 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
     /// <summary>EP_MAX_NESTS: how deep epoll instances may watch each other.</summary>
     private const int MaxNesting = 4;
 
+    /// <summary>
+    /// How many other instances one may watch. With <see cref="MaxNesting"/> it bounds the ways through a web of instances, all of which a poll
+    /// may go (reverse_path_check, which counts the ways).
+    /// </summary>
+    private const int MaxWatchedInstances = 16;
+
     private readonly Lock _lock = new();
     private readonly Dictionary<(OpenFile File, int Fd), Item> _items = [];
     private readonly LinkedList<Item> _ready = new();
     private readonly WaitQueue _changed = new();
     private int _readyCount;
+    private int _watchedInstances;
+    private Memory.KernelMemory? _memory;
 
     /// <summary>EPOLL_CTL_ADD.</summary>
     public long Add(Task task, OpenFile file, int fd, uint events, ulong data)
@@ -31,8 +39,15 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
         var item = new Item(this, file, fd, events, data);
         lock (_lock)
         {
-            if (!_items.TryAdd((file, fd), item))
+            if (_items.ContainsKey((file, fd)))
                 return -Errno.EEXIST;
+            if (file is EventPoll && _watchedInstances == MaxWatchedInstances)
+                return -Errno.EINVAL;
+            if (!task.Machine.KernelMemory.TryCharge(Memory.KernelMemory.WatchedFile))
+                return -Errno.ENOSPC;
+            _memory = task.Machine.KernelMemory;
+            _watchedInstances += file is EventPoll ? 1 : 0;
+            _items.Add((file, fd), item);
         }
         file.AddWatcher(item);
         if ((file.Poll(task, item) & item.Wanted) != 0)
@@ -78,7 +93,11 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
         item.LeaveQueues();
         lock (_lock)
         {
-            _items.Remove((item.File, item.Fd));
+            if (_items.Remove((item.File, item.Fd)))
+            {
+                _memory!.Uncharge(Memory.KernelMemory.WatchedFile);
+                _watchedInstances -= item.File is EventPoll ? 1 : 0;
+            }
             item.Removed = true;
             TakeFromReady(item);
         }

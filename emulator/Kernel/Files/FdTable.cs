@@ -8,9 +8,13 @@ public sealed class FdTable
     /// <summary>fs.nr_open: no limit makes a table larger than this.</summary>
     public const int HardLimit = 1 << 20;
 
+    /// <summary>Where a large table is counted; null: nowhere.</summary>
+    internal Memory.KernelMemory? Memory { get; init; }
+
     private readonly Lock _lock = new();
-    private OpenFile?[] _files = new OpenFile?[64];
-    private bool[] _closeOnExec = new bool[64];
+    private const int FirstSize = 64;
+    private OpenFile?[] _files = new OpenFile?[FirstSize];
+    private bool[] _closeOnExec = new bool[FirstSize];
     private int _firstFree;
     private int _users = 1;
 
@@ -55,14 +59,19 @@ public sealed class FdTable
             return;
         for (int fd = 0; fd < _files.Length; fd++)
             Close(task, fd);
+        Memory?.Uncharge(Cost(_files.Length));
     }
+
+    /// <summary>A table of the first size is part of its process.</summary>
+    private static long Cost(int length) => (length - FirstSize) * (long)Kernel.Memory.KernelMemory.Descriptor;
 
     /// <summary>The copy that fork makes: same descriptions, own descriptors.</summary>
     public FdTable Clone()
     {
-        var copy = new FdTable();
+        var copy = new FdTable { Memory = Memory };
         lock (_lock)
         {
+            Memory?.Charge(Cost(_files.Length));
             copy._files = new OpenFile?[_files.Length];
             copy._closeOnExec = (bool[])_closeOnExec.Clone();
             copy._firstFree = _firstFree;
@@ -118,9 +127,8 @@ public sealed class FdTable
             int fd = Math.Max(minimum, _firstFree);
             while (fd < _files.Length && _files[fd] is not null)
                 fd++;
-            if (fd < limit)
+            if (fd < limit && TryGrow(fd))
             {
-                Grow(fd);
                 Set(fd, file, closeOnExec);
                 if (minimum <= _firstFree)
                     _firstFree = fd + 1;
@@ -132,17 +140,21 @@ public sealed class FdTable
     }
 
     /// <summary>dup2: puts a file at a given descriptor, closing what was there. Takes over the caller's reference.</summary>
-    public void InstallAt(Task task, int fd, OpenFile file, bool closeOnExec)
+    /// <returns>The descriptor or -ENOMEM.</returns>
+    public long InstallAt(Task task, int fd, OpenFile file, bool closeOnExec)
     {
         OpenFile? old;
+        bool enough;
         lock (_lock)
         {
-            Grow(fd);
-            old = _files[fd];
-            Set(fd, file, closeOnExec);
+            enough = TryGrow(fd);
+            old = enough ? _files[fd] : file;
+            if (enough)
+                Set(fd, file, closeOnExec);
         }
         if (old is not null)
             Drop(old);
+        return enough ? fd : -Errno.ENOMEM;
     }
 
     public long Close(Task? task, int fd)
@@ -224,13 +236,16 @@ public sealed class FdTable
         _closeOnExec[fd] = closeOnExec;
     }
 
-    private void Grow(int fd)
+    private bool TryGrow(int fd)
     {
         if (fd < _files.Length)
-            return;
+            return true;
         int size = Math.Min(HardLimit, Math.Max(fd + 1, _files.Length * 2));
+        if (Memory?.TryCharge(Cost(size) - Cost(_files.Length)) == false)
+            return false;
         Array.Resize(ref _files, size);
         Array.Resize(ref _closeOnExec, size);
+        return true;
     }
 
     /// <summary>fcntl's record locks go with any descriptor of the file that their process closes (fs/locks.c:locks_remove_posix).</summary>

@@ -21,6 +21,9 @@ public sealed class FileLocks
     private readonly List<FileLock> _records = [];
     private readonly List<FileLock> _whole = [];
     private readonly WaitQueue _released = new();
+    private Memory.KernelMemory? _memory;
+
+    private void Count(int more) => _memory?.Charge(more * (long)Memory.KernelMemory.FileLock);
 
     internal bool IsEmpty => _records.Count == 0 && _whole.Count == 0;
 
@@ -62,6 +65,9 @@ public sealed class FileLocks
 
     private long Acquire(Task task, List<FileLock> list, FileLock wanted, bool wait)
     {
+        _memory = task.Machine.KernelMemory;
+        if (!_memory.HasRoom)
+            return -Errno.ENOLCK;
         if (TryAcquire(list, wanted))
             return 0;
         if (!wait)
@@ -80,8 +86,10 @@ public sealed class FileLocks
         {
             if (list.Exists(wanted.ConflictsWith))
                 return false;
+            int before = list.Count;
             replaced = Carve(list, wanted.Owner, wanted.Start, wanted.End);
             list.Add(wanted);
+            Count(list.Count - before);
         }
         if (replaced && !wanted.Exclusive)
             _released.WakeAll(); // A downgrade lets other readers in.
@@ -92,8 +100,10 @@ public sealed class FileLocks
     {
         lock (_lock)
         {
-            if (list.Count == 0 || !Carve(list, owner, start, end))
+            int before = list.Count;
+            if (before == 0 || !Carve(list, owner, start, end))
                 return;
+            Count(list.Count - before);
         }
         _released.WakeAll();
     }

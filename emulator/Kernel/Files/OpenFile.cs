@@ -62,8 +62,31 @@ public abstract class OpenFile
     /// <summary>Drops a user; the last one closes the file.</summary>
     public void Put()
     {
-        if (Interlocked.Decrement(ref _references) != 0)
-            return;
+        if (DropReference())
+            Close();
+    }
+
+    private Memory.KernelMemory? _chargedTo;
+
+    /// <summary>Counts the file in the kernel's memory, once in its life. False: there is no room for it.</summary>
+    internal bool TryCharge(Memory.KernelMemory memory)
+    {
+        if (_chargedTo is not null)
+            return true;
+        if (!memory.TryCharge(Memory.KernelMemory.OpenFile))
+            return false;
+        // Two threads may install one file at the same time, if it came through /proc or a socket.
+        if (Interlocked.CompareExchange(ref _chargedTo, memory, null) is not null)
+            memory.Uncharge(Memory.KernelMemory.OpenFile);
+        return true;
+    }
+
+    /// <summary>Drops a user; true: it was the last one, and the caller has to call <see cref="Close"/>.</summary>
+    private protected bool DropReference() => Interlocked.Decrement(ref _references) == 0;
+
+    private protected void Close()
+    {
+        _chargedTo?.Uncharge(Memory.KernelMemory.OpenFile);
         LeaveEpolls();
         Locks?.ReleaseOwner(this);
         Release();

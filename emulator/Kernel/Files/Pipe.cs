@@ -14,6 +14,7 @@ public sealed class Pipe
     private const int MaxCapacity = 1 << 20;
 
     private readonly Lock _lock = new();
+    private readonly Memory.KernelMemory? _memory;
     private readonly WaitQueue _changed = new();
     private byte[] _ring = [];
     private int _head;
@@ -38,11 +39,14 @@ public sealed class Pipe
 
     private int Free => _capacity - _count;
 
+    /// <param name="memory">Where what waits in the pipe is counted; null: nowhere.</param>
+    internal Pipe(Memory.KernelMemory? memory) => _memory = memory;
+
     /// <summary>Both ends of a new pipe.</summary>
     internal static (OpenFile Reader, OpenFile Writer) Create(Task task, int flags)
     {
         AnonymousFilesystem fs = task.Machine.Vfs.Pipes;
-        var pipe = new Pipe { _unnamed = true };
+        var pipe = new Pipe(task.Machine.KernelMemory) { _unnamed = true };
         var inode = new MemoryInode(fs, S_IFIFO | 0x180, task.Credentials.EffectiveUid, task.Credentials.EffectiveGid);
         inode.Attach(pipe);
         Path path = fs.Add(inode, $"pipe:[{inode.Number}]");
@@ -100,6 +104,7 @@ public sealed class Pipe
             _writers -= CanWrite(flags) ? 1 : 0;
             if (_readers == 0 && _writers == 0)
             {
+                _memory?.Uncharge(_ring.Length);
                 _ring = [];
                 _head = _count = 0;
             }
@@ -161,6 +166,8 @@ public sealed class Pipe
             }
             int needed = buffer.Length <= AtomicSize ? buffer.Length : 1;
             int n = TryWrite(buffer[done..], needed);
+            if (n < 0)
+                return done > 0 ? done : n;
             if (n > 0)
                 _changed.WakeAll();
             done += n;
@@ -209,7 +216,8 @@ public sealed class Pipe
             if (Free < needed)
                 return 0;
             int n = Math.Min(buffer.Length, Free);
-            Reserve(_count + n);
+            if (!TryReserve(_count + n))
+                return -Errno.ENOMEM;
             int tail = (_head + _count) % Math.Max(1, _ring.Length);
             int first = Math.Min(n, _ring.Length - tail);
             buffer[..first].CopyTo(_ring.AsSpan(tail));
@@ -219,17 +227,21 @@ public sealed class Pipe
         }
     }
 
-    /// <summary>Grows the ring; a pipe that carries little stays small.</summary>
-    private void Reserve(int size)
+    /// <summary>Grows the ring; a pipe that carries little stays small. False: the kernel has no memory for it.</summary>
+    private bool TryReserve(int size)
     {
         if (size <= _ring.Length)
-            return;
-        byte[] larger = new byte[Math.Min(_capacity, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(size, 512)))];
+            return true;
+        int length = Math.Min(_capacity, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(size, 512)));
+        if (_memory?.TryCharge(length - _ring.Length) == false)
+            return false;
+        byte[] larger = new byte[length];
         int first = Math.Min(_count, _ring.Length - _head);
         _ring.AsSpan(_head, first).CopyTo(larger);
         _ring.AsSpan(0, _count - first).CopyTo(larger.AsSpan(first));
         _ring = larger;
         _head = 0;
+        return true;
     }
 
     /// <summary>F_SETPIPE_SZ.</summary>
@@ -242,6 +254,7 @@ public sealed class Pipe
         {
             if (capacity < _count)
                 return -Errno.EBUSY;
+            _memory?.Uncharge(_ring.Length - _count);
             byte[] ring = new byte[_count];
             int first = Math.Min(_count, _ring.Length - _head);
             _ring.AsSpan(_head, first).CopyTo(ring);

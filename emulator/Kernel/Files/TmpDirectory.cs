@@ -220,6 +220,10 @@ internal sealed class TmpDirectory : MemoryInode
                 return -Errno.ENOENT;
             if (_entries.ContainsKey(name))
                 return -Errno.EEXIST;
+            long cost = Memory.KernelMemory.Name + name.Length * sizeof(char);
+            if (!_fs.Machine.KernelMemory.TryCharge(cost))
+                return -Errno.ENOSPC;
+            child.Cost = cost;
             Insert(name, child);
         }
         Touch();
@@ -240,6 +244,8 @@ internal sealed class TmpDirectory : MemoryInode
     private void Drop(Dentry child)
     {
         Take(child);
+        _fs.Machine.KernelMemory.Uncharge(child.Cost);
+        child.Cost = 0;
         child.MarkUnlinked();
         if (child.Inode is TmpDirectory directory)
         {

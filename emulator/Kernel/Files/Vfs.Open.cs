@@ -121,7 +121,7 @@ public sealed partial class Vfs
 
     private static long OpenFifo(Task task, Path path, int flags, out OpenFile? file)
     {
-        var pipe = (Pipe)path.Inode.Attach(new Pipe());
+        var pipe = (Pipe)path.Inode.Attach(new Pipe(task.Machine.KernelMemory));
         return pipe.OpenNamed(task, path, flags, out file);
     }
 

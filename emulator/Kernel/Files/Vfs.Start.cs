@@ -29,7 +29,7 @@ public sealed partial class Vfs : IDisposable
     internal (FdTable Files, FsContext Fs) CreateFirst(Task task)
     {
         MachineOptions options = Machine.Options;
-        var files = new FdTable();
+        var files = new FdTable { Memory = Machine.KernelMemory };
         int[] streams = [options.Stdin, options.Stdout, options.Stderr];
         for (int fd = 0; fd < streams.Length; fd++)
         {

@@ -11,6 +11,10 @@ namespace Emulator.Kernel.Loader;
 public sealed class SymbolTable
 {
     private const int SectionSize = 64, SymbolSize = 24, MaxTable = 16 << 20;
+
+    /// <summary>Sections may lie over each other in a file, and names in names: neither may cost more than a large real program's.</summary>
+    private const int MaxTables = 4, MaxSymbols = 1 << 20, MaxName = 4096, MaxNameBytes = 64 << 20;
+
     private const uint SymbolSection = 2, DynamicSymbolSection = 11;
 
     private readonly ulong[] _addresses;
@@ -31,21 +35,25 @@ public sealed class SymbolTable
         {
             byte[] sections = new byte[image.SectionCount * SectionSize];
             int count = (int)Math.Max(0, file.Read(image.SectionsOffset, sections)) / SectionSize;
-            for (int i = 0; i < count; i++)
+            int tables = 0, nameBytes = 0;
+            for (int i = 0; i < count && tables < MaxTables; i++)
             {
                 ReadOnlySpan<byte> section = sections.AsSpan(i * SectionSize, SectionSize);
                 uint strings = BinaryPrimitives.ReadUInt32LittleEndian(section[40..]);
                 if (BinaryPrimitives.ReadUInt32LittleEndian(section[4..]) is SymbolSection or DynamicSymbolSection && strings < count)
-                    AddSymbols(file, section, sections.AsSpan((int)strings * SectionSize, SectionSize), symbols);
+                {
+                    tables++;
+                    AddSymbols(file, section, sections.AsSpan((int)strings * SectionSize, SectionSize), symbols, ref nameBytes);
+                }
             }
         }
         return new SymbolTable(symbols);
     }
 
-    private static void AddSymbols(PageCache file, ReadOnlySpan<byte> section, ReadOnlySpan<byte> stringSection, List<(ulong, ulong, string)> symbols)
+    private static void AddSymbols(PageCache file, ReadOnlySpan<byte> section, ReadOnlySpan<byte> stringSection, List<(ulong, ulong, string)> symbols, ref int nameBytes)
     {
         byte[] table = ReadSection(file, section), strings = ReadSection(file, stringSection);
-        for (int at = 0; at + SymbolSize <= table.Length; at += SymbolSize)
+        for (int at = 0; at + SymbolSize <= table.Length && symbols.Count < MaxSymbols && nameBytes < MaxNameBytes; at += SymbolSize)
         {
             ReadOnlySpan<byte> symbol = table.AsSpan(at, SymbolSize);
             uint name = BinaryPrimitives.ReadUInt32LittleEndian(symbol);
@@ -53,8 +61,9 @@ public sealed class SymbolTable
             // Functions (2), indirect functions (10) and what assembly code leaves untyped (0), if defined.
             if ((symbol[4] & 0xF) is not (0 or 2 or 10) || symbol[6..8] is [0, 0] || name == 0 || name >= strings.Length || address == 0)
                 continue;
-            ReadOnlySpan<byte> text = strings.AsSpan((int)name);
+            ReadOnlySpan<byte> text = strings.AsSpan((int)name, (int)Math.Min(MaxName, strings.Length - name));
             int end = text.IndexOf((byte)0);
+            nameBytes += Math.Max(end, 0);
             if (end > 0)
                 symbols.Add((address, BinaryPrimitives.ReadUInt64LittleEndian(symbol[16..]), Encoding.UTF8.GetString(text[..end])));
         }

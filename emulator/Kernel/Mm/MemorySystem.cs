@@ -15,9 +15,13 @@ public sealed class MemorySystem : IDisposable
 
     /// <param name="platform">The hardware.</param>
     /// <param name="swapBytes">Size of the swap area; 0: none.</param>
+    /// <summary>What kernel objects take of the host, beside the machine's memory.</summary>
+    public KernelMemory KernelMemory { get; }
+
     public MemorySystem(Platform platform, ulong swapBytes = 0)
     {
         Pages = new PageAllocator(platform.Memory);
+        KernelMemory = KernelMemory.For(platform.Memory.Bytes);
         Swap = new SwapArea(Pages, Events, swapBytes);
         Pages.Swap = Swap;
         Reclaim = new PageReclaim(this);

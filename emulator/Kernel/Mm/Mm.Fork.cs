@@ -58,6 +58,8 @@ public sealed unsafe partial class Mm
 
     private bool ForkVma(Task? task, Vma vma, Mm child)
     {
+        if (!_system.KernelMemory.HasRoom)
+            return false;
         if ((vma.Flags & VmFlags.Account) != 0 && !_system.Overcommit.MayCommit(vma.Pages, TotalPages))
             return false;
         // Locks are not inherited.

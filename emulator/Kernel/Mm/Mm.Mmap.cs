@@ -59,7 +59,7 @@ public sealed partial class Mm
             return -Errno.ENOMEM;
         if (pageOffset + (length >> 12) < pageOffset)
             return -Errno.EOVERFLOW;
-        if (Vmas.Count > Layout.MaxMapCount)
+        if (Vmas.Count > Layout.MaxMapCount || !_system.KernelMemory.HasRoom)
             return -Errno.ENOMEM;
 
         VmFlags vmFlags = ProtFlags(prot) | DefaultFlags | VmFlags.MayRead | VmFlags.MayWrite | VmFlags.MayExec;

@@ -110,7 +110,7 @@ public sealed partial class Mm
         // Tables are linked as a whole (may_split).
         if (vma.IsContainer)
             return -Errno.EINVAL;
-        if (Vmas.Count >= Layout.MaxMapCount)
+        if (Vmas.Count >= Layout.MaxMapCount || !_system.KernelMemory.HasRoom)
             return -Errno.ENOMEM;
         if ((address & (PageSizeOf(vma) - 1)) != 0)
             return -Errno.EINVAL;

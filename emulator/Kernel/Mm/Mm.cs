@@ -26,6 +26,7 @@ public sealed partial class Mm
     {
         MmapLock = new RwSemaphore(lockClass ?? LockClass.MmapLock);
         _system = system;
+        Vmas = new VmaTree(system.KernelMemory);
         Tables = tables;
         Context = system.Shootdown.NewContext();
         system.Add(this);
@@ -35,7 +36,7 @@ public sealed partial class Mm
 
     internal SpinLock PageTableLock { get; } = new(LockClass.PageTableLock);
 
-    internal VmaTree Vmas { get; } = new();
+    internal VmaTree Vmas { get; }
 
     internal PageTables Tables { get; }
 

@@ -4,7 +4,8 @@ namespace Emulator.Kernel.Memory;
 /// The VMAs of an address space by address: an AVL tree whose nodes are the VMAs and know the largest hole below them, so that finding,
 /// inserting, removing and searching room are all O(log n). The bounds of a VMA in the tree change only through <see cref="Resize"/>.
 /// </summary>
-internal sealed class VmaTree
+/// <param name="memory">Where the VMAs are counted; null: nowhere.</param>
+internal sealed class VmaTree(KernelMemory? memory = null)
 {
     private Vma? _root;
 
@@ -67,6 +68,7 @@ internal sealed class VmaTree
         vma.Left = vma.Right = null;
         _root = Insert(_root, vma);
         Count++;
+        memory?.Charge(KernelMemory.Mapping);
     }
 
     public void Remove(Vma vma)
@@ -74,6 +76,7 @@ internal sealed class VmaTree
         _root = Remove(_root, vma);
         vma.Left = vma.Right = null;
         Count--;
+        memory?.Uncharge(KernelMemory.Mapping);
     }
 
     /// <summary>Moves the bounds of a VMA; its neighbours must leave room.</summary>

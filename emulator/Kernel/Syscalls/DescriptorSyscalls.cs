@@ -45,8 +45,13 @@ internal static class DescriptorSyscalls
     internal static int DescriptorLimit(Task t) => (int)Math.Min(t.Process.Limits[ResourceLimits.NOFILE].Current, FdTable.HardLimit);
 
     /// <summary>Installs a new file at the lowest free descriptor; takes the reference over.</summary>
-    internal static long Install(Task t, OpenFile file, int flags) =>
-        t.Files.Install(file, (flags & O_CLOEXEC) != 0, DescriptorLimit(t));
+    internal static long Install(Task t, OpenFile file, int flags)
+    {
+        if (file.TryCharge(t.Machine.KernelMemory))
+            return t.Files.Install(file, (flags & O_CLOEXEC) != 0, DescriptorLimit(t));
+        file.Put();
+        return -Errno.ENFILE;
+    }
 
     private static long Close(Task t, in SyscallArgs a) => t.Files.Close(t, (int)a.A0);
 
@@ -77,8 +82,7 @@ internal static class DescriptorSyscalls
         using FileReference reference = t.Files.Get(from);
         if (reference.File is not { } file)
             return -Errno.EBADF;
-        t.Files.InstallAt(t, to, file.Get(), closeOnExec);
-        return to;
+        return t.Files.InstallAt(t, to, file.Get(), closeOnExec);
     }
 
     private static long CloseRange(Task t, in SyscallArgs a)

@@ -81,7 +81,8 @@ internal static class TimerSyscalls
                     return -Errno.EINVAL;
             }
         }
-        PosixTimer timer = t.Process.Timers.Create(clock, notify, signal, value, thread);
+        if (t.Process.Timers.Create(clock, notify, signal, value, thread) is not { } timer)
+            return -Errno.EAGAIN;
         if (t.TryWrite(a.A2, timer.Id))
             return 0;
         t.Process.Timers.Delete(timer.Id);

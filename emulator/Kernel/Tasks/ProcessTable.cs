@@ -23,6 +23,16 @@ public sealed class ProcessTable
         }
     }
 
+    /// <summary>What RLIMIT_NPROC counts: tasks, or processes where more of those are there, since zombies have no task any more.</summary>
+    internal int LimitedCount
+    {
+        get
+        {
+            lock (Lock)
+                return Math.Max(_tasks.Count, _processes.Count);
+        }
+    }
+
     public Task? FindTask(int tid)
     {
         lock (Lock)

@@ -13,8 +13,11 @@ public sealed unsafe partial class Task
         long error = args.Validate();
         if (error != 0)
             return error;
-        if (Machine.Processes.TaskCount >= (long)Math.Min(Process.Limits[ResourceLimits.NPROC].Current, Machine.MaxTasks))
+        if (Machine.Processes.LimitedCount >= (long)Math.Min(Process.Limits[ResourceLimits.NPROC].Current, Machine.MaxTasks))
             return -Errno.EAGAIN;
+        // Ahead of all that a copy takes, of which nothing asks again.
+        if (!Machine.KernelMemory.HasRoom)
+            return -Errno.ENOMEM;
         if (!Machine.HostThreads.TryPrepare())
             return -Errno.EAGAIN;
 

@@ -128,6 +128,6 @@ internal sealed class HostFile(HostInode inode, int fd, int flags) : OpenFile(fl
     protected override void Release()
     {
         inode.Cache?.WriteBack(0, ulong.MaxValue >> 12);
-        HostCalls.Close(fd);
+        inode.Filesystem.CloseFile(fd);
     }
 }

@@ -52,7 +52,34 @@ internal sealed class HostFs : Filesystem, IDisposable
     /// <summary>A grant names what a final link points to, as long as that is in the same directory.</summary>
     private static string ResolveFile(string path) => new FileInfo(path).LinkTarget is { } target && !target.Contains('/') ? target : path;
 
-    public void Dispose() => HostCalls.Close(_rootFd);
+    private readonly HashSet<int> _open = [];
+
+    /// <summary>A file has this descriptor until <see cref="CloseFile"/>. Those of tasks that a machine's end has cut short are closed with the machine.</summary>
+    internal void Keep(int fd)
+    {
+        lock (_open)
+            _open.Add(fd);
+    }
+
+    internal void CloseFile(int fd)
+    {
+        lock (_open)
+        {
+            if (_open.Remove(fd))
+                HostCalls.Close(fd);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_open)
+        {
+            foreach (int fd in _open)
+                HostCalls.Close(fd);
+            _open.Clear();
+        }
+        HostCalls.Close(_rootFd);
+    }
 
     /// <summary>Files of the user who runs the emulator are the guest user's, and the other way round.</summary>
     public uint ToGuestUid(uint uid) => uid == _hostUid ? Tasks.Credentials.UserId : uid;

@@ -114,6 +114,7 @@ internal sealed class HostInode : Inode
                     return -Errno.ENXIO;
                 }
                 Opened();
+                _fs.Keep((int)fd);
                 file = new HostFile(this, (int)fd, flags) { Path = path };
                 return 0;
             default:
@@ -137,6 +138,7 @@ internal sealed class HostInode : Inode
             return r < 0 ? r : -Errno.EEXIST;
         }
         inode.Opened();
+        _fs.Keep((int)fd);
         file = new HostFile(inode, (int)fd, flags) { Path = directory with { Dentry = child } };
         return 0;
     }
@@ -153,6 +155,7 @@ internal sealed class HostInode : Inode
         var dentry = new Dentry(_fs, directory.Dentry, $"#{stat.Inode}", inode);
         dentry.MarkUnlinked();
         inode.Opened();
+        _fs.Keep((int)fd);
         file = new HostFile(inode, (int)fd, flags) { Path = directory with { Dentry = dentry } };
         return 0;
     }

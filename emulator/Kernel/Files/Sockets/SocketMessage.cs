@@ -7,6 +7,9 @@ internal sealed class SocketMessage(byte[] data, UnixAddress? sender, PeerCreden
 
     public byte[] Data { get; } = data;
 
+    /// <summary>What it takes while it waits; files have been counted as such.</summary>
+    public long Cost { get; } = Memory.KernelMemory.Message + data.Length + files.Length * sizeof(long);
+
     /// <summary>How much of a stream's message has been read.</summary>
     public int Offset { get; set; }
 
@@ -28,12 +31,6 @@ internal sealed class SocketMessage(byte[] data, UnixAddress? sender, PeerCreden
 
     /// <summary>More references to the files, for a peek.</summary>
     public OpenFile[] CopyFiles() => Array.ConvertAll(_files, static f => f.Get());
-
-    public void Drop()
-    {
-        foreach (OpenFile file in TakeFiles())
-            file.Put();
-    }
 }
 
 /// <summary>What a receive found beside the bytes.</summary>

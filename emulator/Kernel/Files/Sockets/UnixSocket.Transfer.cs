@@ -36,18 +36,18 @@ internal sealed partial class UnixSocket
             if (r < 0)
                 break;
             r = to!.Enqueue(this, PeerCredentials.Of(task), data[done..], handedOver ? [] : files);
-            if (r > 0 || (r == 0 && data.IsEmpty))
+            if (r >= 0)
             {
                 handedOver = true;
                 done += (int)r;
                 to._changed.WakeAll();
                 continue;
             }
-            if (r < 0)
+            if (r != -Errno.EAGAIN)
                 break;
             r = WaitForRoom(task, to, flags);
         }
-        while (r >= 0 && done < data.Length);
+        while (r >= 0 && (done < data.Length || !handedOver));
         if (!handedOver)
         {
             foreach (OpenFile file in files)
@@ -80,9 +80,15 @@ internal sealed partial class UnixSocket
             task, (to, Sender: this), static s => s.to.IsClosed || s.to.ReceiveShut || s.Sender.SendShut || s.to.HasRoom(s.Sender), true, DeadlineAfter(task, SendTimeoutNs)));
     }
 
-    private bool HasRoom(UnixSocket sender) => IsConnectionBased ? QueuedBytes < sender.SendBuffer : _received.Count < MaxDatagrams;
+    /// <summary>What a message takes beside its bytes (SKB_TRUESIZE): without it a queue of empty packets would have no end.</summary>
+    private const int MessageOverhead = 256;
 
-    /// <summary>Puts a message, or the part of a stream for which there is room, into this socket's queue. 0: no room.</summary>
+    /// <summary>Memory of what is queued (sk_wmem_alloc).</summary>
+    private long QueuedMemory => QueuedBytes + (long)_received.Count * MessageOverhead;
+
+    private bool HasRoom(UnixSocket sender) => IsConnectionBased ? QueuedMemory < sender.SendBuffer : _received.Count < MaxDatagrams;
+
+    /// <summary>Puts a message, or the part of a stream for which there is room, into this socket's queue. -EAGAIN: no room.</summary>
     private long Enqueue(UnixSocket sender, PeerCredentials credentials, ReadOnlySpan<byte> data, OpenFile[] files)
     {
         lock (_lock)
@@ -90,11 +96,14 @@ internal sealed partial class UnixSocket
             if (_closed)
                 return IsConnectionBased ? -Errno.EPIPE : -Errno.ECONNREFUSED;
             if (!HasRoom(sender) || (Type == SOCK_SEQPACKET && _queuedBytes > 0 && _queuedBytes + data.Length > sender.SendBuffer))
-                return 0;
+                return -Errno.EAGAIN;
             int n = IsStream ? Math.Min(data.Length, sender.SendBuffer - _queuedBytes) : data.Length;
             if (n == 0 && IsStream && files.Length == 0)
-                return 0;
-            _received.AddLast(new SocketMessage(data[..n].ToArray(), sender.Local, credentials, files));
+                return data.IsEmpty ? 0 : -Errno.EAGAIN;
+            var message = new SocketMessage(data[..n].ToArray(), sender.Local, credentials, files);
+            if (!_memory.TryCharge(message.Cost))
+                return -Errno.ENOBUFS;
+            _received.AddLast(message);
             _queuedBytes += n;
             return n;
         }
@@ -160,7 +169,10 @@ internal sealed partial class UnixSocket
                     m.Offset += n;
                     _queuedBytes -= n;
                     if (m.Remaining == 0)
+                    {
                         _received.Remove(node);
+                        _memory.Uncharge(m.Cost);
+                    }
                 }
                 node = next;
             }
@@ -182,6 +194,7 @@ internal sealed partial class UnixSocket
             if (!peek)
             {
                 _received.RemoveFirst();
+                _memory.Uncharge(m.Cost);
                 _queuedBytes -= m.Data.Length;
             }
         }

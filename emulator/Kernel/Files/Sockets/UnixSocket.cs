@@ -15,6 +15,7 @@ internal sealed partial class UnixSocket : OpenFile
     private readonly Lock _lock = new();
     private readonly WaitQueue _changed = new();
     private readonly LinkedList<SocketMessage> _received = new();
+    private Memory.KernelMemory _memory = null!;
     private readonly Queue<UnixSocket> _backlog = new();
     private UnixSocket? _peer;
     private int _queuedBytes;
@@ -76,7 +77,10 @@ internal sealed partial class UnixSocket : OpenFile
     {
         AnonymousFilesystem fs = task.Machine.Vfs.Sockets;
         var inode = new MemoryInode(fs, S_IFSOCK | S_IRWXUGO, task.Credentials.EffectiveUid, task.Credentials.EffectiveGid);
-        return new UnixSocket(task, type, flags) { Path = fs.Add(inode, $"socket:[{inode.Number}]") };
+        var socket = new UnixSocket(task, type, flags) { Path = fs.Add(inode, $"socket:[{inode.Number}]"), _memory = task.Machine.KernelMemory };
+        // One that waits for accept is nobody's descriptor yet.
+        socket.TryCharge(socket._memory);
+        return socket;
     }
 
     /// <summary>socketpair(2).</summary>
@@ -174,7 +178,7 @@ internal sealed partial class UnixSocket : OpenFile
         client.Credentials = PeerCredentials.Of(task);
         lock (_lock)
         {
-            if (!_closed && _backlog.Count <= _backlogLimit)
+            if (!_closed && _backlog.Count <= _backlogLimit && server.TryCharge(_memory))
             {
                 client._peer = server;
                 _backlog.Enqueue(server);
@@ -250,7 +254,7 @@ internal sealed partial class UnixSocket : OpenFile
     }
 
     private bool HasRoomToAnnounce(UnixSocket sender) =>
-        IsConnectionBased ? QueuedBytes * 4 <= sender.SendBuffer : _received.Count <= MaxDatagrams;
+        IsConnectionBased ? QueuedMemory * 4 <= sender.SendBuffer : _received.Count <= MaxDatagrams;
 
     public override long Ioctl(Task task, uint command, ulong argument)
     {
@@ -273,6 +277,35 @@ internal sealed partial class UnixSocket : OpenFile
         return task.TryWrite(argument, value) ? 0 : -Errno.EFAULT;
     }
 
+    /// <summary>
+    /// Who is to put the files that this socket holds at its last close, instead of the socket itself: sockets may wait in sockets to any depth, and a
+    /// close within a close within a close would use up the stack. Set by the one thread that closes this socket.
+    /// </summary>
+    private Stack<OpenFile>? _orphans;
+
+    private void PutOrphans(OpenFile[] files)
+    {
+        if (_orphans is not null)
+        {
+            foreach (OpenFile file in files)
+                _orphans.Push(file);
+            return;
+        }
+        var left = new Stack<OpenFile>(files);
+        while (left.TryPop(out OpenFile? file))
+        {
+            if (file is not UnixSocket socket)
+            {
+                file.Put();
+            }
+            else if (socket.DropReference())
+            {
+                socket._orphans = left;
+                socket.Close();
+            }
+        }
+    }
+
     protected override void Release()
     {
         SocketMessage[] messages;
@@ -287,9 +320,8 @@ internal sealed partial class UnixSocket : OpenFile
             _backlog.Clear();
         }
         foreach (SocketMessage message in messages)
-            message.Drop();
-        foreach (UnixSocket unaccepted in waiting)
-            unaccepted.Put();
+            _memory.Uncharge(message.Cost);
+        PutOrphans([.. messages.SelectMany(static message => message.TakeFiles()), .. waiting]);
         if (IsConnectionBased && Peer is { } peer)
         {
             // What the other end sent and nobody read is lost: it hears of a reset (unix_release_sock).

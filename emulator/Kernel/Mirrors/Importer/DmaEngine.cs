@@ -21,6 +21,19 @@ internal sealed class DmaEngine
 
     public DmaEngine(Machine machine) => _thread = machine.Spawn(Loop, name: "dmabuf_engine");
 
+    /// <summary>Jobs that may wait: a program may submit faster than the engine works.</summary>
+    private const int MostQueued = 1024;
+
+    /// <summary>Another job would find no place. Asked before a job is committed; submitters at the same time may go beyond it by one each.</summary>
+    public bool IsFull
+    {
+        get
+        {
+            lock (_jobs)
+                return _queue.Count >= MostQueued;
+        }
+    }
+
     /// <summary>Queues a job that is committed.</summary>
     /// <returns>Its number.</returns>
     public ulong Submit(DmaJob job)

@@ -162,6 +162,8 @@ internal sealed class ImporterFile : OpenFile
             return error;
         if (transfer.Op is not (ImporterOp.Fill or ImporterOp.Sum))
             return -Errno.EINVAL;
+        if (_engine.IsFull)
+            return -Errno.EAGAIN;
         var job = new DmaJob(use!, transfer.Op, transfer.Offset, transfer.Length) { Value = transfer.Op == ImporterOp.Fill ? transfer.Value : 0 };
         error = use!.Commit(task, job);
         if (error != 0)

@@ -11,7 +11,11 @@ internal sealed class MessageQueue(Task creator, int key, int mode) : IpcObject(
     internal sealed record Message(long Type, byte[] Text);
 
     private readonly LinkedList<Message> _messages = new();
+    private readonly Memory.KernelMemory _memory = creator.Machine.KernelMemory;
     private readonly WaitQueue _arrived = new(), _left = new();
+
+    /// <summary>32,000 queues with 16,384 messages each, which have no bytes, would be far too many.</summary>
+    private static long CostOf(Message message) => Memory.KernelMemory.Message + message.Text.Length;
 
     public int Bytes { get; private set; }
 
@@ -47,6 +51,8 @@ internal sealed class MessageQueue(Task creator, int key, int mode) : IpcObject(
                 return -Errno.EACCES;
             if (Bytes + message.Text.Length > Limit || Count + 1 > Limit)
                 return -Errno.EAGAIN;
+            if (!_memory.TryCharge(CostOf(message)))
+                return -Errno.ENOMEM;
             _messages.AddLast(message);
             Bytes += message.Text.Length;
             LastSender = task.Process.Pid;
@@ -88,6 +94,7 @@ internal sealed class MessageQueue(Task creator, int key, int mode) : IpcObject(
                 return -Errno.E2BIG;
             message = node.Value;
             _messages.Remove(node);
+            _memory.Uncharge(CostOf(message));
             Bytes -= message.Text.Length;
             LastReceiver = task.Process.Pid;
             ReceiveTime = Now(task);
@@ -114,6 +121,8 @@ internal sealed class MessageQueue(Task creator, int key, int mode) : IpcObject(
 
     protected override void OnRemoved()
     {
+        foreach (Message message in _messages)
+            _memory.Uncharge(CostOf(message));
         _messages.Clear();
         Bytes = 0;
         _arrived.WakeAll();

@@ -1,3 +1,4 @@
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks.Scheduling;
 
 namespace Emulator.Kernel.Tasks;
@@ -35,6 +36,8 @@ public sealed class ProcessTimers
         public long Interval;
     }
 
+    private KernelMemory Memory => _process.Machine.KernelMemory;
+
     private Clock Time => _process.Machine.Clock;
 
     /// <summary>Remaining time and period of an interval timer, ns.</summary>
@@ -68,8 +71,11 @@ public sealed class ProcessTimers
         }
     }
 
-    internal PosixTimer Create(int clock, int notify, int signal, ulong? value, Task? thread)
+    /// <returns>Null: there are too many.</returns>
+    internal PosixTimer? Create(int clock, int notify, int signal, ulong? value, Task? thread)
     {
+        if (!Memory.TryCharge(KernelMemory.Timer))
+            return null;
         lock (_lock)
         {
             int id = _nextId++;
@@ -93,6 +99,7 @@ public sealed class ProcessTimers
             if (!_posix.Remove(id, out timer))
                 return false;
         }
+        Memory.Uncharge(KernelMemory.Timer);
         timer.Cancel();
         return true;
     }
@@ -106,6 +113,7 @@ public sealed class ProcessTimers
             all = [.. _posix.Values];
             _posix.Clear();
         }
+        Memory.Uncharge(all.Length * KernelMemory.Timer);
         foreach (PosixTimer timer in all)
             timer.Cancel();
     }

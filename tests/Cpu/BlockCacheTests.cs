@@ -1,0 +1,39 @@
+using Emulator.Hardware.Cpu;
+using Emulator.Hardware.Memory;
+using Emulator.Hardware.Smp;
+using Emulator.Tests.Memory;
+
+namespace Emulator.Tests.Cpu;
+
+/// <summary>Decoded code has a bound, however a program spreads its jumps.</summary>
+public sealed unsafe class BlockCacheTests
+{
+    private const ulong Code = 0x40_0000;
+    private const int Frames = 96;
+
+    /// <summary>Frames full of NOPs, entered at each of their bytes: each entry is a block of its own.</summary>
+    [Test]
+    public void Blocks_at_every_byte_of_every_page_are_dropped_in_time()
+    {
+        using var tables = new GuestTables(vcpus: 1);
+        for (int i = 0; i < Frames; i++)
+        {
+            Pfn frame = tables.NewFrame();
+            tables.Map(Code + (ulong)(i << Pfn.Shift), frame, Pte.Present | Pte.User);
+            new Span<byte>(tables.Platform.Memory.Pointer(frame), 4096).Fill(0x90);
+        }
+        Vcpu vcpu = tables.Platform.Vcpus[0];
+        vcpu.Enter();
+        bool wasFull = false;
+        for (int at = 0; at < (Frames - 1) << Pfn.Shift; at += 2)
+        {
+            vcpu.State->Registers.Rip = Code + (ulong)at;
+            vcpu.State->Budget = 0;
+            vcpu.Run();
+            wasFull |= tables.Platform.Blocks.Frames.Length == 1 && at > 8 << Pfn.Shift;
+        }
+        vcpu.Leave();
+        Assert.That(tables.Platform.Blocks.IsFull, Is.False);
+        Assert.That(wasFull, Is.True, "the test reaches the bound");
+    }
+}

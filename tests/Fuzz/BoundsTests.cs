@@ -1,0 +1,217 @@
+using System.Text;
+using Emulator.Kernel;
+using Emulator.Kernel.Loader;
+using Emulator.Kernel.Memory;
+using Emulator.Tests.Loader;
+using Emulator.Tests.Mm;
+
+namespace Emulator.Tests.Fuzz;
+
+/// <summary>What a program can make the kernel keep has an end, and what it can nest has one, too: found by reading every path from a program's numbers to an allocation.</summary>
+[Platform("Linux")]
+public sealed class BoundsTests
+{
+    private const int Close = 3, Mmap = 9, Pipe = 22, Dup2 = 33, Socket = 41, SendMessage = 46, SocketPair = 53, Fcntl = 72, MakeDirectory = 83, Mprotect = 10,
+        MessageGet = 68, MessageSend = 69, TimerCreate = 222, EpollControl = 233, EpollCreate = 291, SetLimit = 160, Open = 2, Write = 1;
+
+    private static readonly MachineOptions Small = new() { MemoryBytes = 64 << 20 };
+
+    /// <summary>Each socket waits in the next one's queue and nowhere else: one close closes all of them.</summary>
+    [Test]
+    public void Sockets_in_sockets_are_closed_without_recursion() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        long before = machine.KernelMemory.Used;
+        int carrier = -1;
+        for (int i = 0; i < 20_000; i++)
+        {
+            ulong pair = calls.Pass(0UL);
+            Assert.That(calls.Call(SocketPair, 1, 1, 0, pair), Is.Zero);
+            (int first, int second) = ((int)calls.Get<uint>(pair), (int)calls.Get<uint>(pair + 4));
+            if (carrier >= 0)
+                SendFile(calls, first, carrier);
+            calls.Call(Close, (ulong)first);
+            if (carrier >= 0)
+                calls.Call(Close, (ulong)carrier);
+            carrier = second;
+        }
+        Assert.That(calls.Call(Close, (ulong)carrier), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before));
+    });
+
+    private static void SendFile(KernelCalls calls, int socket, int file)
+    {
+        ulong control = calls.Pass(20, 1UL | 1UL << 32, (ulong)file);
+        ulong data = calls.Pass([1]);
+        ulong vector = calls.Pass(data, 1);
+        Assert.That(calls.Call(SendMessage, (ulong)socket, calls.Pass(0, 0, vector, 1, control, 20, 0), 0), Is.EqualTo(1));
+    }
+
+    /// <summary>Every instance of a level watches every one of the next: without a bound a poll goes all ways through them.</summary>
+    [Test]
+    public void A_web_of_epoll_instances_stays_small() => KernelCalls.Run(Small, static (calls, _) =>
+    {
+        long[] refused = [0, 0, 0, 0];
+        int[][] levels = [.. Enumerable.Range(0, 4).Select(_ => Enumerable.Range(0, 40).Select(_ => (int)calls.Call(EpollCreate, 0)).ToArray())];
+        ulong interest = calls.Pass(new byte[12]);
+        for (int level = 2; level >= 0; level--)
+        {
+            foreach (int above in levels[level])
+                foreach (int below in levels[level + 1])
+                    refused[level] += calls.Call(EpollControl, (ulong)above, 1, (ulong)below, interest) == -Errno.EINVAL ? 1 : 0;
+        }
+        Assert.That(refused[..3], Is.All.EqualTo(40 * (40 - 16)));
+    });
+
+    [Test]
+    public void Empty_packets_fill_a_queue() => KernelCalls.Run(Small, static (calls, _) =>
+    {
+        const int NonBlockingSeqPacket = 0x805;
+        ulong pair = calls.Pass(0UL);
+        Assert.That(calls.Call(SocketPair, 1, NonBlockingSeqPacket, 0, pair), Is.Zero);
+        long sent = 0;
+        ulong message = calls.Pass(0, 0, 0, 0, 0, 0, 0);
+        while (sent < 100_000 && calls.Call(SendMessage, calls.Get<uint>(pair), message, 0) >= 0)
+            sent++;
+        Assert.That(sent, Is.InRange(1, 10_000));
+    });
+
+    [Test]
+    public void Messages_without_bytes_do_not_fill_the_host() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        const int NoWait = 0x800, RemoveId = 0, MessageControl = 71;
+        ulong text = calls.Pass(1, 0);
+        var queues = new List<ulong>();
+        long error = 0;
+        while (error == 0 && queues.Count < 1000)
+        {
+            queues.Add((ulong)calls.Call(MessageGet, 0, 0x1FF));
+            do
+                error = calls.Call(MessageSend, queues[^1], text, 0, NoWait);
+            while (error == 0);
+            error = error == -Errno.EAGAIN ? 0 : error;
+        }
+        Assert.That(error, Is.EqualTo(-Errno.ENOMEM));
+        Assert.That(machine.KernelMemory.Used, Is.LessThanOrEqualTo(machine.KernelMemory.Limit));
+        foreach (ulong queue in queues)
+            calls.Call(MessageControl, queue, RemoveId, 0);
+        Assert.That(machine.KernelMemory.Used, Is.LessThan(machine.KernelMemory.Limit / 100));
+    });
+
+    /// <summary>Calls that make something, again and again: each ends with an error of its own, and the machine has a bound for all.</summary>
+    [TestCase("files", -Errno.ENFILE)]
+    [TestCase("names", -Errno.ENOSPC)]
+    [TestCase("timers", -Errno.EAGAIN)]
+    [TestCase("watches", -Errno.ENOSPC)]
+    [TestCase("locks", -Errno.ENOLCK)]
+    [TestCase("pipes", -Errno.ENOMEM)]
+    public void What_a_program_makes_has_an_end(string kind, int expected) => KernelCalls.Run(Small, (calls, machine) =>
+    {
+        const ulong OpenFiles = 7;
+        calls.Call(SetLimit, OpenFiles, calls.Pass(1 << 20, 1 << 20));
+        Func<int, long> make = Maker(kind, calls);
+        long r = 0;
+        for (int i = 0; r >= 0 && i < 2_000_000; i++)
+            r = make(i);
+        Assert.That(r, Is.EqualTo(expected));
+        Assert.That(machine.KernelMemory.Used, Is.LessThanOrEqualTo(machine.KernelMemory.Limit + KernelMemory.FileLock));
+    });
+
+    private static Func<int, long> Maker(string kind, KernelCalls calls)
+    {
+        const int ReadWriteCreate = 0x42, SetLock = 6;
+        switch (kind)
+        {
+            case "files":
+                ulong device = calls.Pass("/dev/null\0"u8.ToArray());
+                return _ => calls.Call(Open, device, 0, 0);
+            case "names":
+                return i => calls.Call(MakeDirectory, calls.Pass(Encoding.ASCII.GetBytes($"/tmp/{i}\0")), 0x1FF);
+            case "timers":
+                ulong id = calls.Pass(0UL);
+                return _ => calls.Call(TimerCreate, 0, 0, id);
+            case "watches":
+                ulong socket = (ulong)calls.Call(Socket, 1, 1, 0), interest = calls.Pass(new byte[12]);
+                ulong epoll = (ulong)calls.Call(EpollCreate, 0);
+                return i => i % 1000 != 999 ? Watch(i) : (long)(epoll = (ulong)calls.Call(EpollCreate, 0));
+                long Watch(int i) => calls.Call(Dup2, socket, (ulong)(100_000 + i)) is < 0 and var error ? error : calls.Call(EpollControl, epoll, 1, (ulong)(100_000 + i), interest);
+            case "locks":
+                ulong file = (ulong)calls.Call(Open, calls.Pass("/tmp/locked\0"u8.ToArray()), ReadWriteCreate, 0x1FF);
+                for (int i = 0; i < 1000; i++)
+                    calls.Call(MakeDirectory, calls.Pass(Encoding.ASCII.GetBytes($"/tmp/{i}\0")), 0x1FF);
+                FillMemory(calls);
+                return i => calls.Call(Fcntl, file, SetLock, calls.Pass(1UL, (ulong)i * 2, 1, 0));
+            default:
+                ulong pair = calls.Pass(0UL), data = calls.Pass(new byte[60_000]);
+                return _ => calls.Call(Pipe, pair) is < 0 and var refused ? refused : calls.Call(Write, calls.Get<uint>(pair + 4), data, 60_000);
+        }
+    }
+
+    /// <summary>All but a little of what the kernel may have: locks are kept in a list, which many make slow.</summary>
+    private static void FillMemory(KernelCalls calls)
+    {
+        ulong id = calls.Pass(0UL);
+        while (calls.Call(TimerCreate, 0, 0, id) == 0)
+        {
+        }
+    }
+
+    [Test]
+    public void Mappings_are_counted_in_the_kernels_memory() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        long before = machine.KernelMemory.Used;
+        ulong at = (ulong)calls.Call(Mmap, 0, 0x200_0000, 3, 0x4022, ulong.MaxValue, 0);
+        for (ulong page = 0; page < 0x200_0000; page += 0x2000)
+            Assert.That(calls.Call(Mprotect, at + page, 0x1000, 1), Is.Zero);
+        Assert.That(machine.KernelMemory.Used - before, Is.GreaterThan(8000 * KernelMemory.Mapping));
+        Assert.That(calls.Call(11, at, 0x200_0000), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.LessThanOrEqualTo(before + KernelMemory.Mapping));
+    });
+
+    /// <summary>A table of 65,535 sections, all of them the same large symbol table with one long name.</summary>
+    [Test]
+    public void Symbols_of_a_hostile_file_cost_little()
+    {
+        using var stand = new MemoryStand(bytes: 64 << 20, check: false);
+        const int Sections = 0xFFFF, TableSize = 8 << 20, NamesSize = 1 << 20;
+        byte[] image = new byte[0x1000 + Sections * 64 + TableSize + NamesSize];
+        ProgramBuilder.Static().CopyTo(image, 0);
+        ProgramBuilder.Put64(image, 40, 0x1000);
+        ProgramBuilder.Put16(image, 58, 64);
+        ProgramBuilder.Put16(image, 60, Sections);
+        int table = 0x1000 + Sections * 64, names = table + TableSize;
+        for (int i = 0; i < Sections; i++)
+        {
+            int section = 0x1000 + i * 64;
+            ProgramBuilder.Put32(image, section + 4, i == 0 ? 3U : 2);
+            ProgramBuilder.Put64(image, section + 24, (ulong)(i == 0 ? names : table));
+            ProgramBuilder.Put64(image, section + 32, (ulong)(i == 0 ? NamesSize : TableSize));
+        }
+        for (int at = table; at + 24 <= names; at += 24)
+        {
+            ProgramBuilder.Put32(image, at, 1);
+            image[at + 4] = 2;
+            ProgramBuilder.Put16(image, at + 6, 1);
+            ProgramBuilder.Put64(image, at + 8, 0x1000);
+        }
+        image.AsSpan(names, NamesSize - 1).Fill((byte)'x');
+        image[names + 4000] = 0;
+        var cache = new ShmemPageCache(stand.Pages);
+        cache.Write(0, image);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        SymbolTable.Read(cache);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1L << 30));
+        cache.Free();
+    }
+
+    [Test]
+    public void Numbers_of_unknown_calls_are_not_all_kept()
+    {
+        KernelCalls.Run(Small, static (_, machine) =>
+        {
+            for (ulong number = 5000; number < 10_000; number++)
+                machine.UnknownSyscall(machine.CurrentTask!, number, default);
+            Assert.That(machine.UnknownSyscalls, Has.Count.LessThan(1000));
+            Assert.That(machine.UnknownSyscalls.Values.Sum(), Is.EqualTo(5000));
+        });
+    }
+}
