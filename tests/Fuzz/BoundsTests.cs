@@ -203,6 +203,18 @@ public sealed class BoundsTests
         cache.Free();
     }
 
+    /// <summary>What the emulator's own mistake would reach first.</summary>
+    [Test]
+    public unsafe void Nothing_lies_beside_a_machines_memory()
+    {
+        using var stand = new MemoryStand(bytes: 64 << 20, check: false);
+        ulong start = (ulong)stand.Pages.Memory.Base, end = start + stand.Pages.Memory.Bytes;
+        (ulong Start, ulong End, string Rights)[] maps = [.. File.ReadAllLines("/proc/self/maps").Select(static line => line.Split(' ')).Select(static words =>
+            (Convert.ToUInt64(words[0].Split('-')[0], 16), Convert.ToUInt64(words[0].Split('-')[1], 16), words[1]))];
+        string[] Rights(ulong address) => [.. maps.Where(m => m.Start <= address && address < m.End).Select(static m => m.Rights)];
+        Assert.That((string[][])[Rights(start - 1), Rights(start), Rights(end - 1), Rights(end)], Is.EqualTo((string[][])[["---p"], ["rw-p"], ["rw-p"], ["---p"]]));
+    }
+
     [Test]
     public void Numbers_of_unknown_calls_are_not_all_kept()
     {

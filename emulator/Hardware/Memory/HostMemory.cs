@@ -5,16 +5,20 @@ namespace Emulator.Hardware.Memory;
 /// <summary>Reservations of zeroed host memory that the host commits page by page, where it is touched.</summary>
 public static unsafe partial class HostMemory
 {
-    private const int ProtRead = 1, ProtWrite = 2, ProtExecute = 4;
+    private const int ProtNone = 0, ProtRead = 1, ProtWrite = 2, ProtExecute = 4;
     private const int MapPrivate = 2, MapAnonymous = 0x20, MapNoReserve = 0x4000;
     private const int MadviseDontNeed = 4, MadviseHugePage = 14, MadviseNoHugePage = 15;
+
+    /// <summary>Inaccessible addresses before and behind each reservation, of the host's huge page size so that alignment stays: an index that went astray ends the process there.</summary>
+    private const int Guard = 2 << 20;
 
     /// <summary>Reserves <paramref name="bytes"/> without regard to how much the host has: MAP_NORESERVE.</summary>
     /// <exception cref="IOException">The host has no such range of addresses left.</exception>
     public static byte* Reserve(ulong bytes)
     {
-        nint address = Map(0, checked((nuint)bytes), ProtRead | ProtWrite, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
-        if (address == -1)
+        nint guard = Map(0, checked((nuint)bytes + 2 * Guard), ProtNone, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
+        nint address = guard + Guard;
+        if (guard == -1 || Protect(address, (nuint)bytes, ProtRead | ProtWrite) != 0)
             throw new IOException($"The host refuses to reserve {bytes} bytes of addresses.");
         // A page table lies among every 512 frames of data: huge pages of the host's would commit what nobody touches (but see PreferHugePages).
         _ = Advise(address, (nuint)bytes, MadviseNoHugePage);
@@ -24,7 +28,7 @@ public static unsafe partial class HostMemory
     /// <summary>Lets the host commit part of a reservation by huge pages: what is going to be touched all over costs fewer host faults and TLB misses so.</summary>
     public static void PreferHugePages(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseHugePage);
 
-    public static void Release(byte* address, ulong bytes) => _ = Unmap((nint)address, (nuint)bytes);
+    public static void Release(byte* address, ulong bytes) => _ = Unmap((nint)address - Guard, (nuint)bytes + 2 * Guard);
 
     /// <summary>Gives the host its memory back; the range reads as zeros afterwards.</summary>
     public static void Discard(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseDontNeed);
