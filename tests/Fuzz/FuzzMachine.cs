@@ -70,6 +70,8 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
         IReadOnlyList<string> errors = new MmChecker(memory).Check();
         if (errors.Count > 0)
             return string.Join('\n', errors.Take(5));
+        if (machine.KernelMemory.Used < 0)
+            return "more of the kernel's memory was given back than taken";
         // Processes that the end of the first has cut short leave their memory to the machine.
         if (status is not { Reason: ExitReason.Exited, Code: FuzzGuest.CleanEnd })
             return null;

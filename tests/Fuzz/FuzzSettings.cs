@@ -9,7 +9,7 @@ namespace Emulator.Tests.Fuzz;
 internal static class FuzzSettings
 {
     /// <summary>Cases of all feeds together without the variable.</summary>
-    public const int DefaultCases = 110_000;
+    public const int DefaultCases = 128_000;
 
     public static readonly long Cases = Read("EMULATOR_FUZZ_CASES", DefaultCases);
 

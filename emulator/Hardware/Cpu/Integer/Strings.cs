@@ -201,12 +201,11 @@ internal static unsafe class Strings
             // An overlap in which the source would see what the move has written repeats a pattern: that goes step by step.
             if (count < 2 || destination - source < count * (ulong)sizeof(T))
                 return 0;
-            T* from = Access.Read<T>(c, source);
-            if (from == null)
-                return 0;
+            // The destination first: dropping decoded code there serves interrupts, among them flushes, after which an earlier translation of the source is none.
             T* to = Access.Modify<T>(c, destination);
+            T* from = to == null ? null : Access.Read<T>(c, source);
             // Two linear pages may be one frame.
-            if (to == null || (ulong)((byte*)to - (byte*)from) < count * (ulong)sizeof(T))
+            if (from == null || (ulong)((byte*)to - (byte*)from) < count * (ulong)sizeof(T))
                 return 0;
             Buffer.MemoryCopy(from, to, count * (ulong)sizeof(T), count * (ulong)sizeof(T));
             return count;
