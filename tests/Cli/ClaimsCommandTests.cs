@@ -53,7 +53,7 @@ public sealed class ClaimsCommandTests
     [TestCase("claims run: give the numbers of claims, or --all", "run")]
     [TestCase("claims run: give claims or --all, not both", "run", "37", "--all")]
     [TestCase("claims run 999: there is no such claim; 'emulator claims list' shows them", "run", "999")]
-    [TestCase("claims run: there is no option --bogus", "run", "--bogus", "3")]
+    [TestCase("claims: there is no option --bogus", "run", "--bogus", "3")]
     [TestCase("claims: --seed x: not a number", "run", "3", "--seed", "x")]
     [TestCase("--color mauve: give auto, always or never", "list", "--color", "mauve")]
     public void Wrong_usage_is_one_line_and_status_125(string message, params string[] words)

@@ -1,4 +1,3 @@
-using System.CommandLine.Parsing;
 using Emulator.Cli.Host;
 using Emulator.Cli.Options;
 using Emulator.Cli.Reports;
@@ -63,14 +62,6 @@ internal static class CommandLine
             return 0;
         string? wrong = parsed.Error ?? (own == args.Length ? "no program given" : null);
         return wrong is null ? command.Execute(parsed, args, args.Length - own) : command.Refuse(parsed, args, args.Length - own, wrong);
-    }
-
-    /// <summary>The library's message, without the names of C# types.</summary>
-    public static string Plain(ParseError error)
-    {
-        if (error.SymbolResult is OptionResult { Tokens.Count: > 0 } option && error.Message.Contains("System.", StringComparison.Ordinal))
-            return $"{option.Option.Name} {option.Tokens[0].Value}: not a number";
-        return error.Message.StartsWith("Unrecognized command", StringComparison.Ordinal) ? error.Message.Replace("command or argument", "option", StringComparison.Ordinal) : error.Message;
     }
 
     public static int UsageError(string message)
