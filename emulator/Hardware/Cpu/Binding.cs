@@ -69,13 +69,14 @@ internal unsafe ref struct Binding
         ? Instruction.GetOpRegister(n).GetSize()
         : Instruction.MemorySize.GetSize();
 
-    /// <summary>Byte offset of a general register in the register file; its number for vector, MMX and x87 registers.</summary>
+    /// <summary>Byte offset of a general register in the register file; <see cref="Simd.Xmm.Scale"/> times its number for a vector register; the number of MMX and x87 registers.</summary>
     public static byte Offset(Register register) => register switch
     {
         >= Register.AL and <= Register.BL => (byte)((register - Register.AL) * 8),
         >= Register.AH and <= Register.BH => (byte)((register - Register.AH) * 8 + 1),
         >= Register.SPL and <= Register.R15L => (byte)((register - Register.SPL + 4) * 8),
         _ when register.IsGPR() => (byte)(register.GetNumber() * 8),
+        _ when register.IsXMM() => (byte)(register.GetNumber() * Simd.Xmm.Scale),
         _ => (byte)register.GetNumber(),
     };
 

@@ -4,7 +4,7 @@ namespace Emulator.Hardware.Cpu;
 
 /// <summary>
 /// One decoded operation, bound to its handler. 32 bytes, so that two share a cache line. Register operands are byte offsets into
-/// <see cref="VcpuRegisters"/> (AH is 1), vector and x87 registers are numbers.
+/// <see cref="VcpuRegisters"/> (AH is 1), x87 and MMX registers are numbers, vector registers <see cref="Simd.Xmm.Scale"/> times that.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct Op

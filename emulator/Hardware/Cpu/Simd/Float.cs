@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Emulator.Hardware.Cpu.Simd;
 
@@ -118,9 +119,21 @@ internal static unsafe class Float
         byte* target = Xmm.Destination(c, op);
         if (!TFloat.Rounds || IsPlain(c))
         {
+            // The commonest case, without moves between kinds of registers.
+            if (typeof(TIn) == typeof(double) && typeof(TOut) == typeof(double))
+            {
+                Vector128<double> whole = *(Vector128<double>*)target, other = Vector128.CreateScalarUnsafe(*(double*)source);
+                TOut lowest = TFloat.Run(Unsafe.BitCast<double, TIn>(whole.ToScalar()), Unsafe.BitCast<double, TIn>(other.ToScalar()));
+                Vector128<double> changed = Vector128.CreateScalarUnsafe(Unsafe.BitCast<TOut, double>(lowest));
+                if (Ieee.AreOrdinary(TFloat.Clean, whole, other, changed))
+                {
+                    *(Vector128<double>*)target = Sse2.MoveScalar(whole, changed);
+                    return op[1].Fn(c, op + 1);
+                }
+            }
             TIn a = *(TIn*)target, b = *source;
             TOut result = TFloat.Run(a, b);
-            if (Ieee.AreOrdinary(TFloat.Clean, a, b, result) || Ieee.IsClean(TFloat.Clean, a, b, result))
+            if (Ieee.IsClean(TFloat.Clean, a, b, result))
             {
                 Xmm.Write(target, result);
                 return op[1].Fn(c, op + 1);

@@ -61,32 +61,20 @@ internal static class Ieee
     }
 
     /// <summary>
-    /// One test at once for three scalars that, if it holds, says of the operands and the result of any operation all that <see cref="Clean"/> can ask: each is
-    /// finite and ample. Zeros and numbers of other types do not pass; for those there is <see cref="IsClean"/>.
+    /// One test for the lowest doubles of three vectors that, if it holds, says of the operands and the result of any operation all that <see cref="Clean"/> can ask:
+    /// each is finite and ample. Zeros do not pass; for them there is <see cref="IsClean"/>.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool AreOrdinary<TIn, TOut>(Clean test, TIn first, TIn second, TOut result) where TIn : unmanaged where TOut : unmanaged
+    public static bool AreOrdinary(Clean test, Vector128<double> first, Vector128<double> second, Vector128<double> result)
     {
+        // The bounds have zeros in their lower halves, so that the upper ones decide.
+        const int ample = (int)(2UL << 53 >> 32), infinity = unchecked((int)0xFFE0_0000);
+        if (!Sse2.IsSupported)
+            return false;
         // The destination of an operation with one operand holds anything.
-        if (!test.Asks(Clean.FirstNotDenormal))
-            first = second;
-        if (Sse.IsSupported && typeof(TIn) == typeof(double) && typeof(TOut) == typeof(double))
-        {
-            // The bounds have zeros in their lower halves, so that the upper ones decide.
-            const int ample = (int)(2UL << 53 >> 32), infinity = unchecked((int)0xFFE0_0000);
-            Vector128<double> operands = Vector128.Create(Unsafe.BitCast<TIn, double>(first), Unsafe.BitCast<TIn, double>(second));
-            Vector128<double> r = Vector128.CreateScalarUnsafe(Unsafe.BitCast<TOut, double>(result));
-            Vector128<int> all = Sse.Shuffle(operands.AsSingle(), r.AsSingle(), 0b01_01_11_01).AsInt32();
-            return !Vector128.GreaterThanAny(all + all + Vector128.Create(unchecked(int.MinValue - ample)), Vector128.Create(unchecked(int.MinValue + infinity - ample - 1)));
-        }
-        if (typeof(TIn) == typeof(float) && typeof(TOut) == typeof(float))
-        {
-            float r = Unsafe.BitCast<TOut, float>(result);
-            Vector128<int> all = Vector128.Create(Unsafe.BitCast<TIn, float>(first), Unsafe.BitCast<TIn, float>(second), r, r).AsInt32();
-            return !Vector128.GreaterThanAny(all + all + Vector128.Create(int.MinValue - Ample<int>()),
-                Vector128.Create(int.MinValue + Infinity<int>() - Ample<int>() - 1));
-        }
-        return false;
+        Vector128<float> operands = Sse2.UnpackLow(test.Asks(Clean.FirstNotDenormal) ? first : second, second).AsSingle();
+        Vector128<int> all = Sse.Shuffle(operands, result.AsSingle(), 0b01_01_11_01).AsInt32();
+        return !Vector128.GreaterThanAny(all + all + Vector128.Create(unchecked(int.MinValue - ample)), Vector128.Create(unchecked(int.MinValue + infinity - ample - 1)));
     }
 
     /// <summary>Whether any element is a denormal number.</summary>

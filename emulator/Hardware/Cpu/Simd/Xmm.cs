@@ -5,13 +5,16 @@ using Emulator.Hardware.Memory;
 namespace Emulator.Hardware.Cpu.Simd;
 
 /// <summary>
-/// Vector registers by number. They are always written 16 bytes wide, also by scalar instructions: a later load of the whole register
+/// Vector registers by name. They are always written 16 bytes wide, also by scalar instructions: a later load of the whole register
 /// then finds all of it in the host's store buffer. What lies above bit 127 of a slot is kept, as legacy SSE does.
 /// </summary>
 internal static unsafe class Xmm
 {
+    /// <summary>An operation names a vector register by this many times its number, so that the host's addressing does the rest of the multiplication.</summary>
+    public const int Scale = 8;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Register(VcpuState* c, byte number) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)number * VcpuRegisters.VectorSlot;
+    public static byte* Register(VcpuState* c, byte name) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)name * (VcpuRegisters.VectorSlot / Scale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Destination(VcpuState* c, Op* op) => Register(c, op->Dst);
