@@ -1,5 +1,6 @@
 using System.Text;
 using Emulator.Kernel;
+using Emulator.Kernel.Files;
 using Emulator.Kernel.Loader;
 using Emulator.Kernel.Memory;
 using Emulator.Tests.Loader;
@@ -60,6 +61,18 @@ public sealed class BoundsTests
                     refused[level] += calls.Call(EpollControl, (ulong)above, 1, (ulong)below, interest) == -Errno.EINVAL ? 1 : 0;
         }
         Assert.That(refused[..3], Is.All.EqualTo(40 * (40 - 16)));
+    });
+
+    /// <summary>Found by the feed of system calls.</summary>
+    [TestCase("/tmp")]
+    [TestCase("/etc/passwd")]
+    public void A_name_exchanged_with_itself_stays(string name) => KernelCalls.Run(Small, (calls, _) =>
+    {
+        const int RenameAt2 = 316, Exchange = 2, Access = 21;
+        const ulong Here = unchecked((ulong)-100L);
+        ulong path = calls.Pass(Encoding.ASCII.GetBytes(name + "\0"));
+        Assert.That(calls.Call(RenameAt2, Here, path, Here, path, Exchange), Is.Zero);
+        Assert.That(calls.Call(Access, path, 0), Is.Zero);
     });
 
     [Test]
@@ -153,6 +166,23 @@ public sealed class BoundsTests
         while (calls.Call(TimerCreate, 0, 0, id) == 0)
         {
         }
+    }
+
+    /// <summary>A machine's end cuts tasks short that have files of the host open.</summary>
+    [Test]
+    public void A_machine_that_is_stopped_closes_the_hosts_files()
+    {
+        string folder = Directory.CreateTempSubdirectory("bounds-").FullName;
+        File.WriteAllBytes($"{folder}/file", new byte[8192]);
+        KernelCalls.Run(Small with { Binds = [new Bind(folder, "/g")] }, static (calls, machine) =>
+        {
+            Assert.That(calls.Call(Open, calls.Pass("/g/file\0"u8.ToArray()), 2, 0), Is.Zero);
+            FdTable files = machine.CurrentTask!.Files.Share();
+            Assert.That(files.IsShared, Is.True, "somebody has the descriptors still when the machine goes");
+        });
+        IEnumerable<string?> open = Directory.GetFiles("/proc/self/fd").Select(static fd => new FileInfo(fd).LinkTarget);
+        Assert.That(open.Where(target => target?.StartsWith($"{folder}/", StringComparison.Ordinal) == true), Is.Empty);
+        Directory.Delete(folder, recursive: true);
     }
 
     [Test]

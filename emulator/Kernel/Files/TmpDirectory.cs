@@ -193,12 +193,13 @@ internal sealed class TmpDirectory : MemoryInode
             return -Errno.EINVAL;
         if (victim is null)
             return 0;
+        // vfs_rename, first of all: two names of one inode, or one name twice, are left as they are.
+        if (ReferenceEquals(victim.Inode, child.Inode))
+            return 1;
         if (exchange)
             return child.Parent is { } parent && victim.Inode.IsDirectory && parent.IsWithin(victim) ? -Errno.EINVAL : 0;
         if (child.Parent is { } from && from.IsWithin(victim))
             return -Errno.ENOTEMPTY;
-        if (ReferenceEquals(victim.Inode, child.Inode))
-            return 1;
         if (child.Inode.IsDirectory != victim.Inode.IsDirectory)
             return victim.Inode.IsDirectory ? -Errno.EISDIR : -Errno.ENOTDIR;
         return victim.Inode is TmpDirectory { _entries.Count: > 0 } ? -Errno.ENOTEMPTY : 0;
