@@ -58,7 +58,7 @@ internal static class CommandLine
             options = options[..^1];
 
         ParseResult parsed = ParseResult.Parse(command.Options, options);
-        if (parsed.Error is null && command.Options.TryAnswer(parsed, Console.Out))
+        if (parsed.Error is null && command.Options.TryAnswer(parsed))
             return 0;
         string? wrong = parsed.Error ?? (own == args.Length ? "no program given" : null);
         return wrong is null ? command.Execute(parsed, args, args.Length - own) : command.Refuse(parsed, args, args.Length - own, wrong);

@@ -35,7 +35,7 @@ internal abstract class TableCommand
             return CommandLine.UsageError($"--color {when}: give auto, always or never");
         try
         {
-            return _options.TryAnswer(parsed, Console.Out) ? 0 : Run(parsed, new Palette(when, HostProcess.StandardOutput));
+            return _options.TryAnswer(parsed) ? 0 : Run(parsed, new Palette(when, HostProcess.StandardOutput));
         }
         catch (IOException e)
         {
