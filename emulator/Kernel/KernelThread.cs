@@ -151,6 +151,16 @@ public sealed partial class Machine
         return thread;
     }
 
+    /// <summary>As <see cref="Spawn"/>, for a driver that starts a task when a program asks for it; null: there is no memory for one more, or the machine has all the tasks that it can have.</summary>
+    internal KernelThread? TrySpawn(Action<Task> body, string name)
+    {
+        if (Processes.LimitedCount >= MaxTasks || Mm.Create(MemorySystem) is not { } mm)
+            return null;
+        KernelThread thread = Spawn(body, mm, name);
+        mm.Put(CurrentTask);
+        return thread;
+    }
+
     /// <summary>fork: starts a task in a copy of another task's address space.</summary>
     public KernelThread Fork(Task parent, Action<Task> body)
     {

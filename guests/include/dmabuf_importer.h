@@ -2,7 +2,7 @@
 //
 //   0  static: maps a buffer when it is attached, and keeps that mapping until it is detached. Exporters that move buffers pin them for it.
 //   1  dynamic: maps a buffer when it uses it, drops the mapping when it is told that the buffer moves, and maps again at the next use.
-//   2  engine: dynamic, with a task of its own that does jobs while the program goes on, and that can show a buffer again and again, as a display does.
+//   2  engine: dynamic, with tasks of its own that do jobs while the program goes on, and that can show a buffer again and again, as a display does.
 //
 // Errors common to all commands: EFAULT for a bad address, ENOENT for a handle that is not attached, EINVAL for anything else that makes no sense, EBUSY for a
 // buffer that moved away from the device again and again for a second: to be tried again.

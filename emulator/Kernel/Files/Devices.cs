@@ -25,6 +25,8 @@ internal static class Devices
             return DmirrorFile.Open(task, path, task.Machine.Dmirrors[(int)DeviceNumber.Minor(device)], flags, out file);
         if (DeviceNumber.Major(device) == RemoteMapFile.Major && DeviceNumber.Minor(device) == RemoteMapFile.Minor)
             return RemoteMapFile.Open(task, path, flags, out file);
+        if (DeviceNumber.Major(device) == ImporterFile.Major && DeviceNumber.Minor(device) - ImporterFile.FirstMinor < ImporterFile.Count)
+            return ImporterFile.Open(task.Machine, path, DeviceNumber.Minor(device) - ImporterFile.FirstMinor, flags, out file);
         file = (DeviceNumber.Major(device), DeviceNumber.Minor(device)) switch
         {
             (1, 3) => new NullDevice(flags) { Path = path },
@@ -33,8 +35,6 @@ internal static class Devices
             (1, 8) or (1, 9) => new RandomDevice(flags) { Path = path },
             (UdmabufDevice.Major, UdmabufDevice.Minor) => UdmabufDevice.Open(task, path, flags),
             (RemoteMirrorFile.Major, RemoteMirrorFile.Minor) => new RemoteMirrorFile(task, flags) { Path = path },
-            (ImporterFile.Major, >= ImporterFile.FirstMinor and < ImporterFile.FirstMinor + ImporterFile.Count) =>
-                new ImporterFile(task.Machine, DeviceNumber.Minor(device) - ImporterFile.FirstMinor, flags) { Path = path },
             (5, 0) => task.Machine.Vfs.OpenControllingTerminal(task, path, flags),
             _ => null,
         };

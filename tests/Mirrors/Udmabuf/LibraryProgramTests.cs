@@ -4,7 +4,7 @@ using Emulator.Tests.Guests;
 
 namespace Emulator.Tests.Mirrors.Udmabuf;
 
-/// <summary>Programs of the host's C library for the kernel's own headers run as they are: these two would run on a Linux with /dev/udmabuf as well.</summary>
+/// <summary>Programs of the host's C library for the kernel's own headers run as they are: selftest and abi would run on a Linux with /dev/udmabuf as well.</summary>
 public sealed class LibraryProgramTests
 {
     private static readonly string Sources = Path.Combine(GuestPrograms.Root, "tests", "Mirrors", "Udmabuf", "c");
@@ -15,7 +15,7 @@ public sealed class LibraryProgramTests
     public static void Compile()
     {
         _folder = Directory.CreateTempSubdirectory("udmabuf-").FullName;
-        foreach (string program in (string[])["selftest", "abi"])
+        foreach (string program in (string[])["selftest", "abi", "engine"])
             NativeHost.CompileStatic(Path.Combine(Sources, program + ".c"), Path.Combine(_folder, program));
     }
 
@@ -70,6 +70,21 @@ public sealed class LibraryProgramTests
         Outcome outcome = EmulatedHost.Run(new GuestRun(Path.Combine(_folder, "abi")), options with { Binds = [new Bind(_folder, _folder)] });
         Assert.That((outcome.Status, outcome.Errors), Is.EqualTo((0, "")), outcome.ToString());
         Assert.That(outcome.Output, Does.EndWith("all passed\n"));
+    }
+
+    [TestCaseSource(nameof(OnAllMachines))]
+    public void An_engine_that_shows_a_buffer_ends_its_jobs_whoever_uses_and_changes_it(MachineOptions options)
+    {
+        Outcome outcome = EmulatedHost.Run(new GuestRun(Path.Combine(_folder, "engine")), options with { LockDep = true });
+        Assert.That((outcome.Status, outcome.Output, outcome.Errors), Is.EqualTo((0, "all ended\n", "")), outcome.ToString());
+    }
+
+    [Test]
+    public void Engines_are_refused_when_there_is_no_memory_for_their_tasks()
+    {
+        Outcome outcome = EmulatedHost.Run(new GuestRun(Path.Combine(_folder, "engine"), ["open"]), GuestPrograms.Parallel(2) with { MemoryBytes = 2 << 20 });
+        // Whoever took the last memory may be killed for it.
+        Assert.That(outcome.Status, Is.Zero.Or.EqualTo(128 + 9), outcome.ToString());
     }
 
     /// <summary>On the host itself; nearly none has the device where tests run.</summary>

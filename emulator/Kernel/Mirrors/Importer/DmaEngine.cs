@@ -2,7 +2,11 @@ using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Mirrors;
 
-/// <summary>The part of a device that works by itself: a task that does jobs in the order in which they were submitted, and shows frames in between.</summary>
+/// <summary>The part of a device that works by itself: a task that does jobs in the order in which they were submitted, and one that shows frames.</summary>
+/// <remarks>
+/// They are two because of the contract of <see cref="DmaFence"/>: jobs are committed when they are submitted, so the task that does them takes no lock, brings no pages in, and waits
+/// for nothing that was committed later. A frame is committed when it begins, which does all of that.
+/// </remarks>
 internal sealed class DmaEngine
 {
     private const long FrameNs = 1 * Clock.Millisecond;
@@ -12,14 +16,18 @@ internal sealed class DmaEngine
 
     private readonly Queue<(ulong Number, DmaJob Job)> _queue = new();
     private readonly SortedDictionary<ulong, DmaJob> _jobs = [];
-    private readonly WaitQueue _work = new(), _progress = new();
-    private readonly KernelThread _thread;
+    private readonly WaitQueue _work = new(), _picture = new(), _progress = new();
+    private readonly Machine _machine;
+    private KernelThread? _thread, _display;
     private ulong _submitted, _begun;
     private (ImporterUse Use, ulong Offset, ulong Length)? _scanout;
     private ImporterFrame _frame;
     private bool _stops;
 
-    public DmaEngine(Machine machine) => _thread = machine.Spawn(Loop, name: "dmabuf_engine");
+    public DmaEngine(Machine machine) => _machine = machine;
+
+    /// <summary>Starts the task that does jobs. -EAGAIN: the machine has no room for another one.</summary>
+    public int Start() => (_thread = _machine.TrySpawn(Work, "dmabuf_engine")) is null ? -Errno.EAGAIN : 0;
 
     /// <summary>Jobs that may wait: a program may submit faster than the engine works.</summary>
     private const int MostQueued = 1024;
@@ -64,17 +72,22 @@ internal sealed class DmaEngine
             _jobs.Remove(number);
     }
 
-    /// <summary>Shows a part of a buffer, or with null nothing; returns when what was shown before is not used any more.</summary>
-    public void Show(Task task, (ImporterUse Use, ulong Offset, ulong Length)? what)
+    /// <summary>Shows a part of a buffer, or with null nothing; returns when what was shown before is not used any more. One caller at a time.</summary>
+    /// <returns>0; -EAGAIN: the machine has no room for the task that shows it.</returns>
+    public int Show(Task task, (ImporterUse Use, ulong Offset, ulong Length)? what)
     {
+        if (what is not null && (_display ??= _machine.TrySpawn(Display, "dmabuf_display")) is null)
+            return -Errno.EAGAIN;
         ulong begun;
         lock (_jobs)
         {
             _scanout = what;
             begun = _begun;
         }
-        _work.WakeAll();
+        _picture.WakeAll();
+        _progress.WakeAll();
         _progress.Wait(task, this, e => e.Frame.Number >= begun, interruptible: false);
+        return 0;
     }
 
     /// <summary>Whether a buffer is being shown.</summary>
@@ -113,7 +126,7 @@ internal sealed class DmaEngine
         }
     }
 
-    /// <summary>Ends the task, after the jobs that are queued.</summary>
+    /// <summary>Ends both tasks, after the jobs that are queued.</summary>
     public void Stop(Task? task)
     {
         lock (_jobs)
@@ -122,33 +135,24 @@ internal sealed class DmaEngine
             _stops = true;
         }
         _work.WakeAll();
-        if (task is not null)
-            _thread.Join(task);
+        _picture.WakeAll();
+        if (task is null)
+            return;
+        _thread?.Join(task);
+        _display?.Join(task);
     }
 
-    private void Loop(Task task)
+    private void Work(Task task)
     {
         while (true)
         {
             _work.Wait(task, this, static e => e.HasWork, interruptible: false);
-            (ulong Number, DmaJob Job) next;
-            (ImporterUse Use, ulong Offset, ulong Length)? shown = null;
+            DmaJob? job;
             lock (_jobs)
-            {
-                if (!_queue.TryDequeue(out next))
-                {
-                    if (_stops)
-                        return;
-                    shown = _scanout;
-                    if (shown is not null)
-                        _begun++;
-                }
-            }
-            if (next.Job is { } job)
-                job.Use.Execute(task, job);
-            else if (shown is { } what)
-                ShowFrame(task, what.Use, what.Offset, what.Length);
-            _progress.WakeAll();
+                job = _queue.TryDequeue(out (ulong Number, DmaJob Job) next) ? next.Job : null;
+            if (job is null)
+                return;
+            job.Use.Execute(task, job);
         }
     }
 
@@ -157,7 +161,35 @@ internal sealed class DmaEngine
         get
         {
             lock (_jobs)
-                return _queue.Count > 0 || _stops || _scanout is not null;
+                return _queue.Count > 0 || _stops;
+        }
+    }
+
+    private void Display(Task task)
+    {
+        while (true)
+        {
+            _picture.Wait(task, this, static e => e.HasPicture, interruptible: false);
+            (ImporterUse Use, ulong Offset, ulong Length)? shown;
+            lock (_jobs)
+            {
+                if (_stops)
+                    return;
+                shown = _scanout;
+                if (shown is not null)
+                    _begun++;
+            }
+            if (shown is { } what)
+                ShowFrame(task, what.Use, what.Offset, what.Length);
+        }
+    }
+
+    private bool HasPicture
+    {
+        get
+        {
+            lock (_jobs)
+                return _stops || _scanout is not null;
         }
     }
 
@@ -170,14 +202,8 @@ internal sealed class DmaEngine
         lock (_jobs)
             _frame = new ImporterFrame { Number = _begun, Sum = job.Value, Error = error };
         _progress.WakeAll();
-        // The display's pace, unless a job comes or the picture changes.
+        // The display's pace, unless the picture changes.
         long deadline = task.Machine.Clock.MonotonicNs + FrameNs;
-        _work.Wait(task, this, e => e.HasMoreThan(use), interruptible: false, deadline);
-    }
-
-    private bool HasMoreThan(ImporterUse use)
-    {
-        lock (_jobs)
-            return _queue.Count > 0 || _stops || _scanout?.Use != use;
+        _picture.Wait(task, this, e => !e.Shows(use), interruptible: false, deadline);
     }
 }

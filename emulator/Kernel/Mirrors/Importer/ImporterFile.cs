@@ -33,12 +33,21 @@ internal sealed class ImporterFile : OpenFile
     private uint _lastHandle;
     private ImporterStats _gone;
 
-    public ImporterFile(Machine machine, uint number, int flags)
+    private ImporterFile(Machine machine, uint number, int flags)
         : base(flags)
     {
         _machine = machine;
         _kind = (ImporterKind)number;
         _engine = _kind == ImporterKind.Engine ? new DmaEngine(machine) : null;
+    }
+
+    /// <summary>0; -EAGAIN: the machine has no room for the task that an engine has.</summary>
+    public static int Open(Machine machine, Files.Path path, uint number, int flags, out OpenFile? file)
+    {
+        var made = new ImporterFile(machine, number, flags) { Path = path };
+        int error = made._engine?.Start() ?? 0;
+        file = error == 0 ? made : null;
+        return error;
     }
 
     public override long Ioctl(Task task, uint command, ulong argument)
@@ -201,14 +210,9 @@ internal sealed class ImporterFile : OpenFile
         if (!task.TryRead(argument, out ImporterScanout scanout))
             return -Errno.EFAULT;
         if (scanout.Run == 0)
-        {
-            _engine.Show(task, null);
-            return 0;
-        }
+            return _engine.Show(task, null);
         int error = Check(new ImporterTransfer { Handle = scanout.Handle, Op = ImporterOp.Sum, Offset = scanout.Offset, Length = scanout.Length }, out ImporterUse? use);
-        if (error == 0)
-            _engine.Show(task, (use!, scanout.Offset, scanout.Length));
-        return error;
+        return error != 0 ? error : _engine.Show(task, (use!, scanout.Offset, scanout.Length));
     }
 
     private long Frame(Task task, ulong argument)
