@@ -13,8 +13,9 @@ internal abstract class DeviceMapping : PageCache
 {
     /// <param name="pages">The machine's frames.</param>
     /// <param name="bytes">How much there is to map.</param>
-    protected DeviceMapping(PageAllocator pages, ulong bytes)
-        : base(pages, LockClass.DeviceMappingsLock) => Size = bytes;
+    /// <param name="mappings">The class of the lock of its mappings, if it is a driver's own.</param>
+    protected DeviceMapping(PageAllocator pages, ulong bytes, LockClass? mappings = null)
+        : base(pages, mappings ?? LockClass.DeviceMappingsLock) => Size = bytes;
 
     protected override PageFlags FrameFlags => PageFlags.None;
 

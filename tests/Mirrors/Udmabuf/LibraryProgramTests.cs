@@ -15,7 +15,7 @@ public sealed class LibraryProgramTests
     public static void Compile()
     {
         _folder = Directory.CreateTempSubdirectory("udmabuf-").FullName;
-        foreach (string program in (string[])["selftest", "abi", "engine"])
+        foreach (string program in (string[])["selftest", "abi", "engine", "mirrored"])
             NativeHost.CompileStatic(Path.Combine(Sources, program + ".c"), Path.Combine(_folder, program));
     }
 
@@ -77,6 +77,22 @@ public sealed class LibraryProgramTests
     {
         Outcome outcome = EmulatedHost.Run(new GuestRun(Path.Combine(_folder, "engine")), options with { LockDep = true });
         Assert.That((outcome.Status, outcome.Output, outcome.Errors), Is.EqualTo((0, "all ended\n", "")), outcome.ToString());
+    }
+
+    public static IEnumerable<TestCaseData> CoherentMachines() =>
+        from mode in UdmabufModes.All
+        where mode.Soundness == UdmabufSoundness.Sound
+        from machine in Machines()
+        select new TestCaseData(machine.Options with { Udmabuf = new UdmabufOptions(mode) }).SetArgDisplayNames(mode.Name, machine.Name);
+
+    [TestCaseSource(nameof(CoherentMachines))]
+    public void A_process_that_maps_a_buffer_can_be_mirrored_without_breaking_the_order_of_locks(MachineOptions options)
+    {
+        IReadOnlyList<string> broken = [];
+        Outcome outcome = EmulatedHost.Run(new GuestRun(Path.Combine(_folder, "mirrored")), options with { LockDep = true, Check = true },
+            machine => broken = [.. machine.Violations.All.Select(static v => v.ToString())]);
+        Assert.That((outcome.Status, outcome.Output, outcome.Errors), Is.EqualTo((0, "all the same\n", "")), outcome.ToString());
+        Assert.That(broken, Is.Empty);
     }
 
     [Test]

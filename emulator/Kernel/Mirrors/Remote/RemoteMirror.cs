@@ -181,8 +181,13 @@ internal sealed class RemoteMirror : MmuIntervalNotifier
 }
 
 /// <summary>What the client maps of a window.</summary>
-internal sealed class RemoteMirrorMapping(RemoteMirror mirror, PageAllocator pages, ulong bytes) : DeviceMapping(pages, bytes)
+internal sealed class RemoteMirrorMapping(RemoteMirror mirror, PageAllocator pages, ulong bytes) : DeviceMapping(pages, bytes, MappingsClass)
 {
+    /// <summary>
+    /// Taken in notifiers, which other drivers call with the lock of their own mappings: a target may map a buffer. What they map cannot be mirrored, so no circle closes.
+    /// </summary>
+    private static readonly LockClass MappingsClass = new("i_mmap_lock(mirror)");
+
     internal override bool AsksBeforeWrites => true;
 
     internal override long CheckMapping(ref VmFlags flags)
