@@ -1,4 +1,5 @@
 using System.Text;
+using Emulator.Hardware.Memory;
 using Emulator.Kernel;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Loader;
@@ -168,7 +169,35 @@ public sealed class BoundsTests
         }
     }
 
-    /// <summary>A machine's end cuts tasks short that have files of the host open.</summary>
+    /// <summary>As after a write through a translation that a wrong policy left in a TLB, to a frame that has become a table.</summary>
+    [Test]
+    public unsafe void What_a_page_table_holds_leads_nowhere_but_into_memory()
+    {
+        using var stand = new MemoryStand(check: false);
+        Kernel.Memory.Mm mm = stand.Create();
+        ulong at = (ulong)mm.Mmap(null, 0, 4096, 3, 0x22, null, 0);
+        Assert.That(stand.Access(mm, at, write: true, out _), Is.EqualTo(FaultOutcome.Done));
+        ulong* top = (ulong*)stand.Pages.Memory.Pointer(mm.Root) + PageTable.Index(at, PageTable.RootLevel);
+        ulong* leaf = mm.Tables.Find(at);
+        (ulong table, ulong page) = (*top, *leaf);
+        const ulong Anything = 0x000F_FFFF_FFFF_F000;
+        *top = table | Anything;
+        Assert.That(() => mm.Tables.Find(at) is null, Throws.InstanceOf<ArgumentOutOfRangeException>());
+        *top = table;
+        *leaf = page | Anything;
+        Assert.That(() => mm.ReadMemory(null, at, new byte[1]), Throws.InstanceOf<InvalidOperationException>());
+        *leaf = page;
+        Assert.That(() => stand.Pages.Memory.BeforeWrite(new Pfn(Anything >> Pfn.Shift)), Throws.InstanceOf<ArgumentOutOfRangeException>());
+    }
+
+    [Test]
+    public void A_file_whose_descriptor_cannot_be_copied_is_not_mapped()
+    {
+        using var stand = new MemoryStand(check: false);
+        Assert.That(HostPageCache.TryCreate(stand.Pages, fd: -1), Is.Null);
+    }
+
+    /// <summary>A machine's end cuts tasks short that have files of the host open, and mapped.</summary>
     [Test]
     public void A_machine_that_is_stopped_closes_the_hosts_files()
     {
@@ -177,6 +206,8 @@ public sealed class BoundsTests
         KernelCalls.Run(Small with { Binds = [new Bind(folder, "/g")] }, static (calls, machine) =>
         {
             Assert.That(calls.Call(Open, calls.Pass("/g/file\0"u8.ToArray()), 2, 0), Is.Zero);
+            ulong at = (ulong)calls.Call(Mmap, 0, 4096, 3, 1, 0, 0);
+            Assert.That(machine.CurrentTask!.CopyToUserBytes(at, [1]), Is.True);
             FdTable files = machine.CurrentTask!.Files.Share();
             Assert.That(files.IsShared, Is.True, "somebody has the descriptors still when the machine goes");
         });

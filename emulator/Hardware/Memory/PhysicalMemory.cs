@@ -33,21 +33,25 @@ public sealed unsafe class PhysicalMemory : IDisposable
     internal CodeFrames? CodeFrames { get; set; }
 
     /// <summary>Host address of a frame.</summary>
-    /// <param name="frame">Less than <see cref="FrameCount"/>: asserted only, so check numbers that come from a guest first.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such frame; numbers out of page tables may be anything.</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public byte* Pointer(Pfn frame)
     {
-        System.Diagnostics.Debug.Assert(frame.Value < FrameCount);
+        Require(frame);
         return Base + frame.Address;
     }
 
-    /// <summary>The bytes of a frame, for devices and tests. Before writing to them see <see cref="BeforeWrite"/>.</summary>
-    public Span<byte> BytesOf(Pfn frame)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Require(Pfn frame)
     {
         if (frame.Value >= FrameCount)
-            throw new ArgumentOutOfRangeException(nameof(frame));
-        return new Span<byte>(Base + frame.Address, (int)Pfn.Size);
+            Refuse(frame);
     }
+
+    private static void Refuse(Pfn frame) => throw new ArgumentOutOfRangeException(nameof(frame), frame, "There is no such frame.");
+
+    /// <summary>The bytes of a frame, for devices and tests. Before writing to them see <see cref="BeforeWrite"/>.</summary>
+    public Span<byte> BytesOf(Pfn frame) => new(Pointer(frame), (int)Pfn.Size);
 
     /// <summary>The frame that a host address inside <see cref="Base"/> belongs to.</summary>
     public Pfn FrameOf(byte* host) => new((ulong)(host - Base) >> Pfn.Shift);
@@ -59,6 +63,7 @@ public sealed unsafe class PhysicalMemory : IDisposable
     /// </summary>
     public void BeforeWrite(Pfn frame)
     {
+        Require(frame);
         if (Volatile.Read(ref Exposed[frame.Value]) == 0)
         {
             Volatile.Write(ref Exposed[frame.Value], 1);

@@ -22,11 +22,13 @@ public sealed class HostPageCache : PageCache
         Size = (ulong)RandomAccess.GetLength(file);
     }
 
+    /// <summary>Null: the host gives no descriptor more.</summary>
     /// <param name="pages">The machine's frames.</param>
     /// <param name="fd">A descriptor of the file that can be read; the cache makes a copy of it.</param>
-    public HostPageCache(PageAllocator pages, int fd)
-        : this(pages, new SafeFileHandle((nint)HostCalls.Duplicate(fd), ownsHandle: true))
+    internal static HostPageCache? TryCreate(PageAllocator pages, int fd)
     {
+        long copy = HostCalls.Duplicate(fd);
+        return copy < 0 ? null : new HostPageCache(pages, new SafeFileHandle((nint)copy, ownsHandle: true));
     }
 
     /// <summary>Opened when there is something to write: while a file is open for writing, the host refuses to run it.</summary>
@@ -85,12 +87,15 @@ public sealed class HostPageCache : PageCache
         }
     }
 
-    /// <summary>Looks at the host file's size again: others may have changed it.</summary>
+    /// <summary>Looks at the host file's size again: others may have changed it. The caller need not have the file open.</summary>
     public void SizeChanged(Task? task)
     {
+        if (!TryGetUser())
+            return;
         ulong size = (ulong)RandomAccess.GetLength(_file);
         if (size != Size)
             base.Truncate(task, size);
+        PutUser();
     }
 
     /// <summary>Writes through to the host, so that only stores of mappings are ever owed to it.</summary>
@@ -159,6 +164,7 @@ public sealed class HostPageCache : PageCache
 
     private unsafe bool WriteOut(ulong index, Hardware.Memory.Pfn frame)
     {
+        // In bounds: an index of the cache is less than MaxSize in bytes, and a part of a page is written.
         ulong offset = index << 12;
         if (offset >= Size)
             return true;
@@ -178,6 +184,12 @@ public sealed class HostPageCache : PageCache
     {
         WriteBack(0, ulong.MaxValue >> 12);
         base.Release();
+        CloseFile();
+    }
+
+    /// <summary>Gives the host's descriptors back; nobody uses the cache any more.</summary>
+    internal void CloseFile()
+    {
         _writer?.Dispose();
         _file.Dispose();
     }

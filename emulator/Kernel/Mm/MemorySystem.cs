@@ -184,6 +184,9 @@ public sealed class MemorySystem : IDisposable
 
     public void Dispose()
     {
+        // Of mappings that the machine's end has cut short.
+        foreach (HostPageCache cache in Pages.Caches.OfType<HostPageCache>())
+            cache.CloseFile();
         Swap.Dispose();
         Pages.Dispose();
     }

@@ -12,6 +12,10 @@ namespace Emulator.Kernel.Memory;
 /// the bottom (large ones from the top), so that neither they nor their metadata cost the host anything; freed ones wait on a list
 /// per size and are cleared when they are reused, not when they are freed.
 /// </summary>
+/// <remarks>
+/// In bounds: frames that callers name come through the indexer or <see cref="HeadOf"/>, which check them; all others are numbers from <see cref="Take"/>, and blocks
+/// of 2 MiB that lie in memory as a whole.
+/// </remarks>
 public sealed unsafe class PageAllocator : IDisposable
 {
     /// <summary>The size, as a power of two of frames, of a 2 MiB block.</summary>
@@ -22,6 +26,7 @@ public sealed unsafe class PageAllocator : IDisposable
 
     private readonly PhysicalMemory _memory;
     private readonly Page* _pages;
+    private readonly ulong _metadataCount;
     private readonly Lock _lock = new();
     private readonly ulong[] _freeLists = new ulong[HugeOrder + 1];
     private ulong _bottom;
@@ -36,6 +41,7 @@ public sealed unsafe class PageAllocator : IDisposable
     {
         _memory = memory;
         Locks = new PageLocks(this);
+        _metadataCount = memory.FrameCount + DeviceMemory.Frames;
         _pages = (Page*)HostMemory.Reserve(MetadataBytes);
         Devices = new DeviceMemory(this);
         _top = memory.FrameCount;
@@ -46,7 +52,7 @@ public sealed unsafe class PageAllocator : IDisposable
         Zero = AllocateReserved();
     }
 
-    private ulong MetadataBytes => (_memory.FrameCount + DeviceMemory.Frames) * (ulong)sizeof(Page);
+    private ulong MetadataBytes => _metadataCount * (ulong)sizeof(Page);
 
     public PhysicalMemory Memory => _memory;
 
@@ -127,12 +133,19 @@ public sealed unsafe class PageAllocator : IDisposable
 
     public long FreeFrames => (long)_memory.FrameCount - UsedFrames;
 
-    /// <summary>The metadata of a frame.</summary>
+    /// <summary>The metadata of a frame. Numbers may come from page tables: see <see cref="PageTables"/> for why they are not believed.</summary>
     public ref Page this[Pfn frame]
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => ref _pages[frame.Value];
+        get
+        {
+            if (frame.Value >= _metadataCount)
+                RefuseFrame(frame);
+            return ref _pages[frame.Value];
+        }
     }
+
+    private static void RefuseFrame(Pfn frame) => throw new InvalidOperationException($"{frame} does not exist.");
 
     /// <summary>Allocates one frame with a reference count of 1. False: memory is exhausted.</summary>
     /// <param name="flags">What the frame is for.</param>
@@ -229,7 +242,7 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>The frame that carries the references: of a 2 MiB page the first one, of any other the frame itself (compound_head).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Pfn HeadOf(Pfn frame) =>
-        (_pages[frame.Value].Flags & PageFlags.Tail) == 0 ? frame : new Pfn(frame.Value & ~((1UL << HugeOrder) - 1));
+        (this[frame].Flags & PageFlags.Tail) == 0 ? frame : new Pfn(frame.Value & ~((1UL << HugeOrder) - 1));
 
     /// <summary>Leaves of level 1 that map a 2 MiB page; entries of level 0 are counted at each of its frames.</summary>
     public ref int EntireMapCount(Pfn head) => ref _pages[head.Value + 1].RefCount;

@@ -17,6 +17,11 @@ public enum FlushOwed
 /// <see cref="Set"/>, <see cref="Clear"/> and <see cref="Modify"/>, under <see cref="Mm.PageTableLock"/>; processors set
 /// accessed and dirty bits at any time, so changes are atomic exchanges.
 /// </summary>
+/// <remarks>
+/// In bounds: pointers to entries are made of <see cref="PhysicalMemory.Pointer"/>, which refuses frames that do not exist, and <see cref="PageTable.Index"/>, which
+/// is less than 512; runs of entries end with their table. What tables hold is not believed: no guest maps them, but a policy or a driver's design that is wrong on
+/// purpose may let one write to a frame that has become a table since.
+/// </remarks>
 internal sealed unsafe class PageTables
 {
     /// <summary>A mapped page that no access may reach (PROT_NONE): not present, frame kept (Linux's _PAGE_PROTNONE has the same bit).</summary>

@@ -37,10 +37,11 @@ internal sealed class HostInode : Inode
     /// <summary>The pages that the guest has mapped, if it has mapped any.</summary>
     internal HostPageCache? Cache => Volatile.Read(ref _cache);
 
-    internal HostPageCache GetOrCreateCache(int fd)
+    /// <summary>Null: the host gives no descriptor more, so nobody can map the file.</summary>
+    internal HostPageCache? GetOrCreateCache(int fd)
     {
         lock (_lock)
-            return _cache ??= new HostPageCache(_fs.Machine.Pages, fd);
+            return _cache ??= HostPageCache.TryCreate(_fs.Machine.Pages, fd);
     }
 
     internal override void Opened()
