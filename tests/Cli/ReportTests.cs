@@ -129,6 +129,19 @@ internal sealed class ReportTests
     }
 
     [Test]
+    public void No_name_that_a_program_chose_reaches_the_terminal_as_a_command_or_adds_a_row()
+    {
+        const string Evil = "\u001b[2J\u009b\r\n  fault     nobody's\u202e";
+        var report = new Report
+        {
+            Kind = ReportKind.GuestCrash, Tid = 2, Pid = 2, Signal = 11, Vector = 14, Rip = 1, Command = Evil, Location = new CodeLocation(Evil, Evil), Mapping = Evil, CodeMapping = Evil,
+            Backtrace = [new StackFrame(1, new CodeLocation(Evil, Evil))],
+        };
+        foreach (string text in (string[])[Render(report), ReportRenderer.Brief(report)])
+            Assert.That(text, Does.Contain("\\x1b[2J\\x9b\\x0d\\x0a  fault     nobody's\\u202e").And.Not.Match(@"[\p{Cc}\p{Cf}-[\n]]").And.Not.Match("(?m)^  fault     nobody"));
+    }
+
+    [Test]
     public void A_system_call_that_is_not_implemented_is_reported_once_and_answered()
     {
         var reports = new List<Report>();
@@ -165,6 +178,7 @@ internal sealed class ReportTests
     [TestCase("run --vcpus 2 -- a b", 2, false, ExpectedResult = "emulator run --sched deterministic --seed 7 --vcpus 2 -- a b  # the run was parallel: if this one differs, try other seeds")]
     [TestCase("--sched parallel --sched=parallel --seed=9 a", 1, false, ExpectedResult = "emulator run --sched deterministic --seed=9 a  # the run was parallel: if this one differs, try other seeds")]
     [TestCase("--sched deterministic --seed 9 a $x", 2, true, ExpectedResult = "emulator run --sched deterministic --seed 9 a '$x'")]
+    [TestCase("--sched deterministic --seed 9 a it's \u001b[2J \u009b\\'", 4, true, ExpectedResult = "emulator run --sched deterministic --seed 9 a 'it'\\''s' $'\\x1b[2J' $'\\xc2\\x9b\\\\\\''")]
     [TestCase("--sched deterministic run", 1, true, ExpectedResult = "emulator run --seed 7 --sched deterministic run")]
     public string A_run_is_replayed_by_a_line_with_scheduler_and_seed(string arguments, int operands, bool deterministic) =>
         ReplayLine.Write(ReplayLine.Words(arguments.Split(' '), operands, deterministic, 7), deterministic);

@@ -58,21 +58,39 @@ internal static class CommandLine
             options = options[..^1];
 
         ParseResult parsed = ParseResult.Parse(command.Options, options);
-        if (parsed.Error is null && command.Options.TryAnswer(parsed))
-            return 0;
+        if (parsed.Error is null && command.Options.IsAsked(parsed))
+            return ToOutput("help", () => command.Options.TryAnswer(parsed) ? 0 : ExitCodes.OurFailure);
         string? wrong = parsed.Error ?? (own == args.Length ? "no program given" : null);
         return wrong is null ? command.Execute(parsed, args, args.Length - own) : command.Refuse(parsed, args, args.Length - own, wrong);
     }
 
+    /// <summary>Carries out what writes to standard output; one line if that is closed, full or not for writing.</summary>
+    /// <param name="name">Who writes.</param>
+    public static int ToOutput(string name, Func<int> action)
+    {
+        // What has a closed stream's number now is the runtime's.
+        if (HostProcess.Inherited(HostProcess.StandardOutput) < 0)
+            return Failure(ExitCodes.OurFailure, $"{name}: standard output is closed");
+        try
+        {
+            return action();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The runtime takes EBADF for a missing right, and keeps the host's words inside.
+            return Failure(ExitCodes.OurFailure, $"{name}: {(e.InnerException ?? e).Message}");
+        }
+    }
+
     public static int UsageError(string message)
     {
-        HostProcess.WriteError($"emulator: {message.TrimEnd('.').ReplaceLineEndings(" ")}; try 'emulator --help'\n");
+        HostProcess.WriteError($"emulator: {Printable.Of(message.TrimEnd('.').ReplaceLineEndings(" "))}; try 'emulator --help'\n");
         return ExitCodes.OurFailure;
     }
 
     public static int Failure(int code, string message)
     {
-        HostProcess.WriteError($"emulator: {message}\n");
+        HostProcess.WriteError($"emulator: {Printable.Of(message, keepLines: true)}\n");
         return code;
     }
 }

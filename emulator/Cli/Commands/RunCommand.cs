@@ -95,7 +95,7 @@ internal sealed class RunCommand : GuestCommand
             machine = new Machine(_adjust(options with
             {
                 Trace = parsed.GetValue(_strace) ? new Strace(output) : null,
-                KernelLog = quiet ? null : static line => HostProcess.WriteError(line + "\n"),
+                KernelLog = quiet ? null : static line => HostProcess.WriteError(Printable.Of(line, keepLines: true) + "\n"),
                 Report = quiet ? null : report => Show(report, verbose, renderer),
             }));
         }
@@ -123,7 +123,7 @@ internal sealed class RunCommand : GuestCommand
             ReportViolations(machine.Violations, palette);
         }
         if (verbose)
-            HostProcess.WriteError(palette.Dim($"emulator: {program}: {RunEnd.Describe(status)}") + "\n");
+            HostProcess.WriteError(palette.Dim($"emulator: {Printable.Of(program)}: {RunEnd.Describe(status)}") + "\n");
         // The machine has shown what its tasks did; what ended the machine itself is left.
         if (status.Report is { Kind: ReportKind.OwnBug } bug)
             return Fail(bug, _record.Facts, palette);
@@ -149,7 +149,7 @@ internal sealed class RunCommand : GuestCommand
     {
         const int most = 20;
         foreach (Violation violation in violations.All.Take(most))
-            HostProcess.WriteError(palette.Mark($"emulator: {violation}") + "\n");
+            HostProcess.WriteError(palette.Mark($"emulator: {Printable.Of(violation.ToString(), keepLines: true)}") + "\n");
         if (violations.Count > most)
             HostProcess.WriteError(string.Create(CultureInfo.InvariantCulture, $"emulator: {violations.Count - most} more broken rules\n"));
         foreach (string id in violations.All.Select(static v => Diagnostics.Of(v).Id).Distinct(StringComparer.Ordinal))

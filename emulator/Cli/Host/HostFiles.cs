@@ -8,6 +8,7 @@ internal static class HostFiles
     {
         FileNotFoundException or DirectoryNotFoundException => "no such file or directory",
         UnauthorizedAccessException => "permission denied, or a directory",
+        ArgumentException => "that is no name of a file",
         _ => e.Message,
     };
 }

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text;
+
 namespace Emulator.Cli.Reports;
 
 /// <summary>The command that shows again what a run has shown.</summary>
@@ -15,7 +18,7 @@ internal static class ReplayLine
             Remove(options, "--sched");
         IEnumerable<string> added = deterministic ? [] : ["--sched", "deterministic"];
         if (!options.Exists(static o => o.StartsWith("--seed", StringComparison.Ordinal)))
-            added = added.Append("--seed").Append(seed.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            added = added.Append("--seed").Append(seed.ToString(CultureInfo.InvariantCulture));
         return ["emulator", "run", .. added, .. options, .. args[^operands..]];
     }
 
@@ -32,9 +35,14 @@ internal static class ReplayLine
         options.RemoveAll(o => o.StartsWith(name + "=", StringComparison.Ordinal));
     }
 
-    /// <summary>As a shell reads it back.</summary>
+    /// <summary>As a shell reads it back; what a terminal would obey, as bytes in the form of bash.</summary>
     private static string Quote(string word) =>
-        word.Length > 0 && word.All(static c => char.IsAsciiLetterOrDigit(c) || "-_=+,./:@%".Contains(c, StringComparison.Ordinal))
+        word.Any(Printable.IsCommand) ? $"$'{string.Concat(word.Select(Escape))}'"
+        : word.Length > 0 && word.All(static c => char.IsAsciiLetterOrDigit(c) || "-_=+,./:@%".Contains(c, StringComparison.Ordinal))
             ? word
             : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
+    private static string Escape(char c) => c is '\'' or '\\' ? $"\\{c}"
+        : Printable.IsCommand(c) ? string.Concat(Encoding.UTF8.GetBytes([c]).Select(static b => string.Create(CultureInfo.InvariantCulture, $"\\x{b:x2}")))
+        : c.ToString();
 }

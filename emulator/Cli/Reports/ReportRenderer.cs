@@ -24,7 +24,7 @@ internal sealed class ReportRenderer(RunFacts run, Palette palette)
         Diagnostic diagnostic = Diagnostics.Of(report);
         id ??= diagnostic.Id;
         var text = new StringBuilder();
-        text.Append(palette.Title($"{diagnostic.Title}: {Subject(report)} [{id}]")).Append('\n');
+        text.Append(palette.Title($"{diagnostic.Title}: {Printable.Of(Subject(report))} [{id}]")).Append('\n');
         if (report.Tid != 0)
             AddTask(text, report);
         if (report.TotalFrames != 0 && report.Kind == ReportKind.OutOfMemory)
@@ -47,8 +47,8 @@ internal sealed class ReportRenderer(RunFacts run, Palette palette)
     {
         Diagnostic diagnostic = Diagnostics.Of(report);
         string at = report.Location is { } location ? $" {location}" : "";
-        return string.Create(CultureInfo.InvariantCulture,
-            $"emulator: {diagnostic.Title}: {Subject(report)}, in {report.Command}[{report.Tid}] at rip 0x{report.Rip:x}{at} [{diagnostic.Id}]\n");
+        return Printable.Of(string.Create(CultureInfo.InvariantCulture,
+            $"emulator: {diagnostic.Title}: {Subject(report)}, in {report.Command}[{report.Tid}] at rip 0x{report.Rip:x}{at} [{diagnostic.Id}]")) + "\n";
     }
 
     private static string Subject(Report report) => report.Kind switch
@@ -81,7 +81,7 @@ internal sealed class ReportRenderer(RunFacts run, Palette palette)
     private void AddPlace(StringBuilder text, Report report)
     {
         Row(text, "at", $"rip 0x{report.Rip:x16}{(report.Location is { } location ? $"  {location}" : "")}");
-        Row(text, "code", InstructionText.Write(report, palette));
+        Painted(text, "code", InstructionText.Write(report, palette));
         if (report.Kind == ReportKind.UnsupportedSyscall)
             Row(text, "call", $"{SyscallNames.Of(report.SyscallNumber)}({string.Join(", ", Enumerable.Range(0, 6).Select(i => $"0x{report.SyscallArguments[i]:x}"))})");
         if (report.Vector == Vector.PageFault)
@@ -116,7 +116,10 @@ internal sealed class ReportRenderer(RunFacts run, Palette palette)
 
     private static void Row(StringBuilder text, string label, FormattableString value) => Row(text, label, value.ToString(CultureInfo.InvariantCulture));
 
-    private static void Row(StringBuilder text, string label, string value) => text.Append("  ").Append(label.PadRight(10)).Append(value).Append('\n');
+    private static void Row(StringBuilder text, string label, string value) => Painted(text, label, Printable.Of(value));
+
+    /// <summary>A row with colours and lines of our own, and nothing that a program chose.</summary>
+    private static void Painted(StringBuilder text, string label, string value) => text.Append("  ").Append(label.PadRight(10)).Append(value).Append('\n');
 
     private static string Vectors(int vector) => vector switch
     {
