@@ -36,4 +36,23 @@ public sealed unsafe class BlockCacheTests
         Assert.That(tables.Platform.Blocks.IsFull, Is.False);
         Assert.That(wasFull, Is.True, "the test reaches the bound");
     }
+
+    /// <summary>One vCPU that rewrites its own code is sent no request, and never leaves the interpreter.</summary>
+    [Test]
+    public void Code_that_is_written_anew_again_and_again_takes_the_memory_of_what_it_was()
+    {
+        using var tables = new GuestTables(vcpus: 1);
+        Pfn frame = tables.NewFrame();
+        tables.Map(Code, frame, Pte.Present | Pte.User | Pte.Writable);
+        // The loop begins with a store to the page that it is in: mov [rip+100h], al; jmp back to it.
+        ((ReadOnlySpan<byte>)[0x88, 0x05, 0x00, 0x01, 0x00, 0x00, 0xEB, 0xF8]).CopyTo(new Span<byte>(tables.Platform.Memory.Pointer(frame), 8));
+        Vcpu vcpu = tables.Platform.Vcpus[0];
+        vcpu.Enter();
+        vcpu.State->Registers.Rip = Code;
+        vcpu.State->Budget = 10_000;
+        vcpu.Run();
+        vcpu.Leave();
+        Assert.That(tables.Platform.Blocks.Epoch, Is.GreaterThan(1000), "the test rewrites code");
+        Assert.That(tables.Platform.Blocks.Waiting, Is.LessThan(4));
+    }
 }

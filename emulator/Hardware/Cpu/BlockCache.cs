@@ -40,6 +40,16 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
         }
     }
 
+    /// <summary>Retired pages whose memory is not used again yet.</summary>
+    public int Waiting
+    {
+        get
+        {
+            lock (_lock)
+                return _retired.Count;
+        }
+    }
+
     /// <summary>The newest retirement.</summary>
     public long Epoch => Volatile.Read(ref _epoch);
 

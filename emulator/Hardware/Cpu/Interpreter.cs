@@ -56,10 +56,12 @@ internal sealed unsafe class Interpreter : IDisposable
         VcpuState* c = _c;
         while (true)
         {
-            if (c->Attention < 0)
+            // A vCPU that rewrites its own code hears of no request: it would keep all that it retires.
+            if (c->Attention < 0 || c->CodeEpoch != _blocks.Epoch)
             {
                 c->LinkFrom = null;
-                _vcpu.ServeRequests();
+                if (c->Attention < 0)
+                    _vcpu.ServeRequests();
                 // Outside all blocks, so what was retired until now is not in use here.
                 Interlocked.Exchange(ref c->CodeEpoch, _blocks.Epoch);
                 if (c->Attention < 0)
