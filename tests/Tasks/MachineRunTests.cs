@@ -35,6 +35,27 @@ public sealed class MachineRunTests
         Assert.That((status.Reason, status.Signal), Is.EqualTo((ExitReason.Signaled, Signal.SIGTERM)));
     }
 
+    /// <summary>clone keeps eight bits for the signal that a child's end sends, and does not ask whether there is such a signal.</summary>
+    [TestCase(65), TestCase(100), TestCase(255)]
+    public void A_child_whose_end_is_to_send_no_possible_signal_ends_quietly(int signal)
+    {
+        const int Clone = 56, Wait4 = 61, All = 0x4000_0000;
+        ExitStatus status = TinyGuest.Run(Deterministic, a =>
+        {
+            Label parent = a.CreateLabel();
+            a.Call(Clone, signal, 0, 0, 0, 0);
+            a.test(rax, rax);
+            a.jnz(parent);
+            a.Call(ExitGroup, 0);
+            a.Label(ref parent);
+            a.Call(Wait4, -1, 0, All, 0);
+            a.mov(edi, eax);
+            a.mov(eax, ExitGroup);
+            a.syscall();
+        });
+        Assert.That(status, Is.EqualTo(new ExitStatus(ExitReason.Exited, 3)));
+    }
+
     [Test]
     public void A_crash_reports_vector_address_and_instruction()
     {

@@ -89,7 +89,8 @@ public sealed partial class Process
                 Reap();
         }
         SignalArrived.WakeAll();
-        if (ExitSignal != 0 && parent != Machine.Init)
+        // clone takes any number; one that is no signal tells nobody (kernel/signal.c:do_notify_parent).
+        if (ExitSignal is > 0 and <= Signal.Count && parent != Machine.Init)
         {
             int signal = Tasks.WaitStatus.Signal(WaitStatus);
             int code = signal == 0 ? SignalInfo.CLD_EXITED : (WaitStatus & Tasks.WaitStatus.CoreFlag) != 0 ? SignalInfo.CLD_DUMPED : SignalInfo.CLD_KILLED;
