@@ -130,6 +130,17 @@ public sealed class CommandTests
         Assert.That(RunClosed([.. EmulatedHost.CommandLine(busybox), .. applet]), Is.EqualTo(RunClosed([busybox, .. applet])));
     }
 
+    [TestCase(">&-", "standard output is closed"), TestCase(">/dev/full", "No space left on device"), TestCase("1</dev/null", "Bad file descriptor"), Platform("Linux")]
+    public void Where_nobody_can_read_what_we_have_to_say_one_line_says_why(string redirection, string reason)
+    {
+        string shell = NativeHost.Find("sh") ?? Ignore("no shell here");
+        foreach (string verb in (string[])["--help", "compare --help", "list", "explain", "claims list --json"])
+        {
+            Outcome outcome = NativeHost.Run(new(""), shell, ["-c", $"exec \"$@\" {redirection}", "sh", .. EmulatedHost.CommandLine(verb.Split(' '))]);
+            Assert.That((outcome.Status, outcome.Errors), Is.EqualTo((125, $"emulator: {(verb.Contains("--help", StringComparison.Ordinal) ? "help" : verb.Split(' ')[0])}: {reason}\n")), verb);
+        }
+    }
+
     private static string Ignore(string reason)
     {
         Assert.Ignore(reason);

@@ -69,8 +69,13 @@ internal sealed class CompareCommand : GuestCommand
                     }
                 }
             }
-            Write(parsed, ComparisonRow.Ranked(rows), sweep?.Name, file ?? Console.Out);
-            return rows.Exists(row => row.Failure is not null) ? 1 : 0;
+            return file is not null ? Finish(file) : CommandLine.ToOutput("compare", () => Finish(Console.Out));
+
+            int Finish(TextWriter output)
+            {
+                Write(parsed, ComparisonRow.Ranked(rows), sweep?.Name, output);
+                return rows.Exists(row => row.Failure is not null) ? 1 : 0;
+            }
         }
     }
 

@@ -33,14 +33,7 @@ internal abstract class TableCommand
         string when = parsed.GetValue(_color)!;
         if (!Palette.IsChoice(when))
             return CommandLine.UsageError($"--color {when}: give auto, always or never");
-        try
-        {
-            return _options.TryAnswer(parsed) ? 0 : Run(parsed, new Palette(when, HostProcess.StandardOutput));
-        }
-        catch (IOException e)
-        {
-            return CommandLine.Failure(ExitCodes.OurFailure, $"{_name}: {e.Message}");
-        }
+        return CommandLine.ToOutput(_name, () => _options.TryAnswer(parsed) ? 0 : Run(parsed, new Palette(when, HostProcess.StandardOutput)));
     }
 
     /// <returns>The exit status.</returns>

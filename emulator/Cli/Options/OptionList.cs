@@ -26,6 +26,9 @@ internal sealed class OptionList(string description, IEnumerable<Option> own)
         return null;
     }
 
+    /// <summary>Whether --help or --version is given.</summary>
+    public bool IsAsked(ParseResult parsed) => parsed.IsGiven(_help) || parsed.IsGiven(_version);
+
     /// <summary>Answers --help and --version on standard output, which is not touched otherwise: setting it up takes 5 ms; false: neither was given.</summary>
     public bool TryAnswer(ParseResult parsed)
     {
