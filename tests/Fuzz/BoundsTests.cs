@@ -48,6 +48,36 @@ public sealed class BoundsTests
         Assert.That(calls.Call(SendMessage, (ulong)socket, calls.Pass(0, 0, vector, 1, control, 20, 0), 0), Is.EqualTo(1));
     }
 
+    /// <summary>A name of a file that has one already, and what a symbolic link says, are memory as well.</summary>
+    [Test]
+    public void Links_of_both_kinds_are_counted_and_come_to_an_end() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        const int Link = 86, Unlink = 87, Symlink = 88, MakeNode = 133;
+        long before = machine.KernelMemory.Used;
+        ulong file = calls.Pass("/tmp/file\0"u8.ToArray());
+        Assert.That(calls.Call(MakeNode, file, 0x8180, 0), Is.Zero);
+        ulong longest = calls.Pass([.. Enumerable.Repeat((byte)'x', 4095), 0]);
+        ulong name = calls.Pass("/tmp/0000000\0"u8.ToArray());
+        foreach ((int call, ulong target, int most) in ((int, ulong, int)[])[(Link, file, 70_000), (Symlink, longest, 10_000)])
+        {
+            int made = 0;
+            long answer;
+            while ((answer = calls.Call(call, target, Named(made))) == 0 && made < most)
+                made++;
+            Assert.That(answer, Is.EqualTo((long)-Errno.ENOSPC));
+            while (made > 0)
+                Assert.That(calls.Call(Unlink, Named(--made)), Is.Zero);
+        }
+        Assert.That(calls.Call(Unlink, file), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before));
+
+        ulong Named(int number)
+        {
+            calls.Set(name + 5, System.Text.Encoding.ASCII.GetBytes(number.ToString("d7", System.Globalization.CultureInfo.InvariantCulture)));
+            return name;
+        }
+    });
+
     /// <summary>Every instance of a level watches every one of the next: without a bound a poll goes all ways through them.</summary>
     [Test]
     public void A_web_of_epoll_instances_stays_small() => KernelCalls.Run(Small, static (calls, _) =>

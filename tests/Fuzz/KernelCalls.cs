@@ -45,6 +45,8 @@ internal sealed class KernelCalls
         return at;
     }
 
+    public void Set(ulong address, byte[] bytes) => Assert.That(_task.CopyToUserBytes(address, bytes), Is.True);
+
     public T Get<T>(ulong address)
         where T : unmanaged
     {

@@ -97,7 +97,8 @@ internal sealed class TmpDirectory : MemoryInode
                 return -Errno.ENOENT;
             if (_entries.ContainsKey(name))
                 return -Errno.EEXIST;
-            Insert(name, new Dentry(_fs, self, name, inode));
+            if (Enter(name, new Dentry(_fs, self, name, inode)) is < 0 and var error)
+                return error;
             inode.LinkCount++;
         }
         inode.TouchChange();
@@ -221,11 +222,8 @@ internal sealed class TmpDirectory : MemoryInode
                 return -Errno.ENOENT;
             if (_entries.ContainsKey(name))
                 return -Errno.EEXIST;
-            long cost = Memory.KernelMemory.Name + name.Length * sizeof(char);
-            if (!_fs.Machine.KernelMemory.TryCharge(cost))
-                return -Errno.ENOSPC;
-            child.Cost = cost;
-            Insert(name, child);
+            if (Enter(name, child) is < 0 and var error)
+                return error;
         }
         Touch();
         return 0;
@@ -238,6 +236,18 @@ internal sealed class TmpDirectory : MemoryInode
         _entries.Remove(child.Name);
         if (child.Inode is TmpDirectory)
             LinkCount--;
+    }
+
+    /// <summary>Enters a name that is new, and pays for it and for what a symbolic link says. The caller holds the tree's lock.</summary>
+    private long Enter(string name, Dentry child)
+    {
+        long target = child.Inode is TmpSymlink link ? link.Size : 0;
+        long cost = Memory.KernelMemory.Name + (name.Length + target) * sizeof(char);
+        if (!_fs.Machine.KernelMemory.TryCharge(cost))
+            return -Errno.ENOSPC;
+        child.Cost = cost;
+        Insert(name, child);
+        return 0;
     }
 
     private void Put(Dentry child) => Insert(child.Name, child);
