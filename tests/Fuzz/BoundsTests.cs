@@ -4,6 +4,8 @@ using Emulator.Kernel;
 using Emulator.Kernel.Files;
 using Emulator.Kernel.Loader;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Mirrors;
+using Emulator.Kernel.Tasks;
 using Emulator.Tests.Loader;
 using Emulator.Tests.Mm;
 
@@ -226,6 +228,79 @@ public sealed class BoundsTests
         using var stand = new MemoryStand(check: false);
         Assert.That(HostPageCache.TryCreate(stand.Pages, fd: -1), Is.Null);
     }
+
+    [Test]
+    public void Signals_that_wait_are_counted_in_the_kernels_memory()
+    {
+        var memory = new KernelMemory(10 * KernelMemory.Signal);
+        var pending = new PendingSignals(memory);
+        int sent = 0;
+        for (; pending.CanQueue(63_000); sent++)
+            pending.Add(new SignalInfo(Signal.SIGRTMIN, SignalInfo.SI_USER));
+        Assert.That(sent, Is.EqualTo(10));
+        Assert.That(pending.Take(ulong.MaxValue), Is.Not.Null);
+        Assert.That(memory.Used, Is.EqualTo(9 * KernelMemory.Signal));
+        pending.Discard(ulong.MaxValue);
+        Assert.That(memory.Used, Is.Zero);
+    }
+
+    /// <summary>An open directory keeps its entries, and a generated file its text: many of them of one large thing are much.</summary>
+    [TestCase("/tmp")]
+    [TestCase("/proc/self/maps")]
+    public void What_open_files_keep_to_be_read_has_an_end(string name) => KernelCalls.Run(Small, (calls, machine) =>
+    {
+        const int Read = 0, GetEntries = 217;
+        bool directory = name == "/tmp";
+        for (int i = 0; directory && i < 2000; i++)
+            calls.Call(MakeDirectory, calls.Pass(Encoding.ASCII.GetBytes($"/tmp/{i}\0")), 0x1FF);
+        ulong at = (ulong)calls.Call(Mmap, 0, 0x80_0000, 3, 0x4022, ulong.MaxValue, 0);
+        for (ulong page = 0; page < 0x80_0000; page += 0x2000)
+            calls.Call(Mprotect, at + page, 0x1000, 1);
+        calls.Call(SetLimit, 7, calls.Pass(1 << 20, 1 << 20));
+        ulong path = calls.Pass(Encoding.ASCII.GetBytes(name + "\0")), buffer = calls.Pass(new byte[512]);
+        long before = machine.KernelMemory.Used, r = 0;
+        var files = new List<ulong>();
+        while (r >= 0 && files.Count < 20_000)
+        {
+            files.Add((ulong)calls.Call(Open, path, 0, 0));
+            r = calls.Call(directory ? GetEntries : Read, files[^1], buffer, 512);
+        }
+        Assert.That(r, Is.EqualTo(-Errno.ENOMEM));
+        foreach (ulong file in files)
+            calls.Call(Close, file);
+        Assert.That(machine.KernelMemory.Used, Is.LessThanOrEqualTo(before + (1 << 20) * KernelMemory.Descriptor));
+    });
+
+    /// <summary>Exported and imported again and again, the work under way with a buffer would double each time.</summary>
+    [Test]
+    public void A_fence_waits_once_in_a_buffer() => KernelCalls.Run(Small, static (_, machine) =>
+    {
+        var resv = new DmaResv(machine.DmaBufs.FenceMap);
+        var fence = new DmaFence();
+        resv.Add(fence, DmaResvUsage.Read);
+        for (int i = 0; i < 3; i++)
+        {
+            foreach (DmaFence exported in resv.Pending(DmaResvUsage.Read))
+                resv.Add(exported, DmaResvUsage.Write);
+        }
+        Assert.That(resv.Pending(DmaResvUsage.Write), Is.EqualTo(new[] { fence }));
+    });
+
+    [Test]
+    public void What_waits_between_a_device_and_a_program_is_counted_in_the_kernels_memory() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        const int Ioctl = 16;
+        const ulong Size = 64 << 20;
+        ulong device = (ulong)calls.Call(Open, calls.Pass("/dev/hmm_dmirror0\0"u8.ToArray()), 2, 0);
+        ulong at = (ulong)calls.Call(Mmap, 0, Size, 3, 0x4022, ulong.MaxValue, 0);
+        long before = machine.KernelMemory.Used;
+        Assert.That(calls.Call(Ioctl, device, (ulong)DmirrorIoctl.Read, calls.Pass(at, at, Size >> 12, 0, 0)), Is.EqualTo(-Errno.ENOMEM));
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before));
+        Assert.That(calls.Call(Ioctl, device, (ulong)DmirrorIoctl.Read, calls.Pass(at, at, 4, 0, 0)), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before + KernelMemory.MirrorBlock));
+        Assert.That(calls.Call(Close, device), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.LessThan(before));
+    });
 
     /// <summary>A machine's end cuts tasks short that have files of the host open, and mapped.</summary>
     [Test]

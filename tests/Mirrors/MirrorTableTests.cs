@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Mirrors;
 
 namespace Emulator.Tests.Mirrors;
@@ -10,7 +11,7 @@ public sealed class MirrorTableTests
     [Test]
     public void A_tag_is_found_within_its_range_only_however_long_that_is()
     {
-        MirrorTable table = new();
+        MirrorTable table = new(new KernelMemory(1 << 20));
         Assert.That(table.HasAny(0, Everything, MirrorTag.Atomic), Is.False);
         table.Store(Page, new Pfn(5), MirrorTag.Atomic);
         table.Store(Page + 1, new Pfn(6), MirrorTag.Write);

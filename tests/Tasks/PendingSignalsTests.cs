@@ -1,3 +1,4 @@
+using Emulator.Kernel.Memory;
 using Emulator.Kernel;
 using Emulator.Kernel.Tasks;
 
@@ -12,7 +13,7 @@ public sealed class PendingSignalsTests
     [Test]
     public void An_ordinary_signal_waits_once_and_a_real_time_one_as_often_as_it_was_sent()
     {
-        var pending = new PendingSignals();
+        var pending = new PendingSignals(new KernelMemory(1 << 20));
         for (int i = 0; i < 3; i++)
         {
             pending.Add(Info(Signal.SIGUSR1, i));
@@ -24,7 +25,7 @@ public sealed class PendingSignalsTests
     [Test]
     public void The_lowest_number_goes_first_but_a_fault_before_all()
     {
-        var pending = new PendingSignals();
+        var pending = new PendingSignals(new KernelMemory(1 << 20));
         foreach (int signal in (int[])[Signal.SIGTERM, Signal.SIGHUP, Signal.SIGSEGV, RealTime])
             pending.Add(Info(signal));
         Assert.That(Drain(pending).Select(s => s.Number), Is.EqualTo(new[] { Signal.SIGSEGV, Signal.SIGHUP, Signal.SIGTERM, RealTime }));
@@ -33,7 +34,7 @@ public sealed class PendingSignalsTests
     [Test]
     public void A_signal_outside_the_mask_stays()
     {
-        var pending = new PendingSignals();
+        var pending = new PendingSignals(new KernelMemory(1 << 20));
         pending.Add(Info(Signal.SIGHUP));
         Assert.That(pending.Take(~Signal.Bit(Signal.SIGHUP)), Is.Null);
         Assert.That(pending.Mask, Is.EqualTo(Signal.Bit(Signal.SIGHUP)));

@@ -20,7 +20,10 @@ internal sealed class DirectoryFile(int flags) : OpenFile(flags)
         if (target < 0)
             return -Errno.EINVAL;
         if (target == 0)
+        {
             _entries = null;
+            TryKeep(0);
+        }
         return Position = target;
     }
 
@@ -37,12 +40,23 @@ internal sealed class DirectoryFile(int flags) : OpenFile(flags)
             long r = task.Machine.Vfs.ListDirectory(task, Path, entries);
             if (r < 0)
                 return r;
+            if (!TryKeep(CostOf(entries)))
+                return -Errno.ENOMEM;
             _entries = entries;
         }
         if (Position >= _entries.Count)
             return 0;
         entry = _entries[(int)Position];
         return 1;
+    }
+
+    private static long CostOf(List<DirectoryEntry> entries)
+    {
+        const int Each = 64;
+        long cost = 0;
+        foreach (DirectoryEntry entry in entries)
+            cost += Each + entry.Name.Length * sizeof(char);
+        return cost;
     }
 
     internal void Advance() => Position++;

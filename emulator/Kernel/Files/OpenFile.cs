@@ -67,6 +67,7 @@ public abstract class OpenFile
     }
 
     private Memory.KernelMemory? _chargedTo;
+    private long _kept;
 
     /// <summary>Counts the file in the kernel's memory, once in its life. False: there is no room for it.</summary>
     internal bool TryCharge(Memory.KernelMemory memory)
@@ -81,12 +82,24 @@ public abstract class OpenFile
         return true;
     }
 
+    /// <summary>Counts what the file keeps beside what every file does, such as a text that is read in pieces. False: there is no room, and what it kept before counts on.</summary>
+    private protected bool TryKeep(long bytes)
+    {
+        if (_chargedTo is not { } memory)
+            return true;
+        long more = bytes - Interlocked.Exchange(ref _kept, bytes);
+        if (memory.TryCharge(more))
+            return true;
+        Interlocked.Add(ref _kept, -more);
+        return false;
+    }
+
     /// <summary>Drops a user; true: it was the last one, and the caller has to call <see cref="Close"/>.</summary>
     private protected bool DropReference() => Interlocked.Decrement(ref _references) == 0;
 
     private protected void Close()
     {
-        _chargedTo?.Uncharge(Memory.KernelMemory.OpenFile);
+        _chargedTo?.Uncharge(Memory.KernelMemory.OpenFile + _kept);
         LeaveEpolls();
         Locks?.ReleaseOwner(this);
         Release();

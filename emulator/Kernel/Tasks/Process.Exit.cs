@@ -88,6 +88,9 @@ public sealed partial class Process
             if (reaped)
                 Reap();
         }
+        // Nobody sends to a zombie.
+        lock (SignalLock)
+            Pending.Discard(ulong.MaxValue);
         SignalArrived.WakeAll();
         // clone takes any number; one that is no signal tells nobody (kernel/signal.c:do_notify_parent).
         if (ExitSignal is > 0 and <= Signal.Count && parent != Machine.Init)

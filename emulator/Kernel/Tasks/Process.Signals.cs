@@ -11,7 +11,7 @@ public sealed partial class Process
     public SignalActions Actions { get; internal set; } = new();
 
     /// <summary>Signals sent to the process, for any of its threads.</summary>
-    public PendingSignals Pending { get; } = new();
+    public PendingSignals Pending { get; }
 
     /// <summary>Parents that wait for children, and signalfd and others who want to hear of a change of state.</summary>
     public WaitQueue ChildEvents { get; } = new();
@@ -52,7 +52,7 @@ public sealed partial class Process
         {
             if (!Prepare(info, ref resumed) || Ignored(info.Number, null))
                 goto sent;
-            if (info.Number >= Signal.SIGRTMIN && info.Code != SignalInfo.SI_KERNEL && (ulong)Pending.Count >= Limits[ResourceLimits.SIGPENDING].Current)
+            if (info.Number >= Signal.SIGRTMIN && info.Code != SignalInfo.SI_KERNEL && !Pending.CanQueue(Limits[ResourceLimits.SIGPENDING].Current))
                 return -Errno.EAGAIN;
             Pending.Add(info);
             if (info.Number == Signal.SIGKILL)

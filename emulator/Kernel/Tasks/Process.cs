@@ -6,6 +6,7 @@ public sealed partial class Process
     internal Process(Machine machine, int pid, Process? parent)
     {
         Machine = machine;
+        Pending = new PendingSignals(machine.KernelMemory);
         Pid = pid;
         Parent = parent;
     }

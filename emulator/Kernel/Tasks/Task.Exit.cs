@@ -23,6 +23,7 @@ public sealed unsafe partial class Task
         lock (process.SignalLock)
         {
             process.Threads.Remove(this);
+            Pending.Discard(ulong.MaxValue);
             process.ExitedUsage += Usage;
             last = process.Threads.Count == 0;
             stopSignal = process.StopSignal;

@@ -9,7 +9,7 @@ public sealed unsafe partial class Task
     private ulong? _maskToRestore;
 
     /// <summary>Signals sent to this very thread.</summary>
-    public PendingSignals Pending { get; } = new();
+    public PendingSignals Pending { get; }
 
     /// <summary>The signal mask. Set through <see cref="SetMask"/>.</summary>
     public ulong Blocked => Volatile.Read(ref _blocked);
@@ -84,7 +84,7 @@ public sealed unsafe partial class Task
         {
             if (IsExiting || !process.Prepare(info, ref resumed) || process.Ignored(info.Number, this))
                 goto sent;
-            if (info.Number >= Signal.SIGRTMIN && (ulong)Pending.Count >= process.Limits[ResourceLimits.SIGPENDING].Current)
+            if (info.Number >= Signal.SIGRTMIN && !Pending.CanQueue(process.Limits[ResourceLimits.SIGPENDING].Current))
                 return -Errno.EAGAIN;
             Pending.Add(info);
             if (info.Number == Signal.SIGKILL)

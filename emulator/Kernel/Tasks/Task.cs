@@ -19,6 +19,7 @@ public sealed unsafe partial class Task
     {
         Machine = machine;
         Process = process;
+        Pending = new PendingSignals(machine.KernelMemory);
         Tid = tid;
         Credentials = new Credentials(Credentials.UserId, Credentials.GroupId);
         _saved = (VcpuRegisters*)NativeMemory.AlignedAlloc((nuint)sizeof(VcpuRegisters), 64);

@@ -84,7 +84,12 @@ internal sealed class ProcText(Filesystem fs, uint permissions, uint uid, uint g
         public override long Read(Task task, Span<byte> buffer, ref long position)
         {
             if (_text is null || position == 0)
-                _text = Encoding.Latin1.GetBytes(inode.TextFor(task));
+            {
+                byte[] made = Encoding.Latin1.GetBytes(inode.TextFor(task));
+                if (!TryKeep(made.Length))
+                    return -Errno.ENOMEM;
+                _text = made;
+            }
             if (position >= _text.Length)
                 return 0;
             int n = Math.Min(buffer.Length, _text.Length - (int)position);

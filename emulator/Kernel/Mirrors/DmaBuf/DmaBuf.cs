@@ -144,6 +144,9 @@ internal sealed class DmaBuf
     /// <summary>In bytes; whole pages.</summary>
     public ulong Size { get; }
 
+    /// <summary>What the <see cref="SgTable"/> of an attachment takes.</summary>
+    private long TableCost => (long)(Size >> Pfn.Shift) * KernelMemory.TablePage;
+
     public DmaResv Resv { get; }
 
     /// <summary>DMA_BUF_SET_NAME's; null until then.</summary>
@@ -181,6 +184,8 @@ internal sealed class DmaBuf
             Machine.Violations.Report(task, DmaBufRules.DynamicImporter, $"{device} attaches");
             return -Errno.EINVAL;
         }
+        if (!Machine.KernelMemory.TryCharge(TableCost))
+            return -Errno.ENOMEM;
         var made = new DmaBufAttachment(this, importer, device);
         while (true)
         {
@@ -189,6 +194,8 @@ internal sealed class DmaBuf
                 error = AttachLocked(task, made);
             if (error == 0)
                 attachment = made;
+            else if (error != -Errno.EAGAIN)
+                Machine.KernelMemory.Uncharge(TableCost);
             if (error != -Errno.EAGAIN)
                 return error;
         }
@@ -227,6 +234,7 @@ internal sealed class DmaBuf
         }
         Unpin(task, attachment);
         _attachments.Remove(attachment);
+        Machine.KernelMemory.Uncharge(TableCost);
     }
 
     private int Pin(Task? task, DmaBufAttachment attachment)

@@ -40,7 +40,7 @@ internal sealed class DmaFence
     {
         lock (_listeners)
         {
-            if (!IsSignalled)
+            if (!IsSignalled && !_listeners.Contains(queue))
                 _listeners.Add(queue);
         }
     }

@@ -40,7 +40,12 @@ internal sealed class DmaResv(LockMap fences)
         lock (_fences)
         {
             _fences.RemoveAll(static f => f.Fence.IsSignalled);
-            _fences.Add((fence, usage));
+            // A fence once, for the stricter usage: programs may export and import the same ones again and again.
+            int known = _fences.FindIndex(f => f.Fence == fence);
+            if (known < 0)
+                _fences.Add((fence, usage));
+            else if (usage < _fences[known].Usage)
+                _fences[known] = (fence, usage);
         }
     }
 

@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Kernel.Mirrors;
@@ -13,8 +14,11 @@ internal sealed unsafe class Bounce : IDisposable
     private readonly ulong _start;
     private readonly ulong _size;
 
-    private Bounce(ulong start, ulong size)
+    private readonly KernelMemory _memory;
+
+    private Bounce(KernelMemory memory, ulong start, ulong size)
     {
+        _memory = memory;
         _start = start;
         _size = size;
         _bytes = HostMemory.Reserve(size);
@@ -23,10 +27,11 @@ internal sealed unsafe class Bounce : IDisposable
     /// <summary>Pages of it that are done.</summary>
     public ulong DonePages { get; set; }
 
-    /// <summary>Null: it would not fit the machine's memory (vmalloc).</summary>
-    public static Bounce? Create(Task task, ulong start, ulong size) => size > task.Machine.Memory.Bytes ? null : new Bounce(start, size);
+    /// <summary>Null: it would not fit the kernel's memory (vmalloc).</summary>
+    public static Bounce? Create(Task task, ulong start, ulong size) =>
+        size <= task.Machine.Memory.Bytes && task.Machine.KernelMemory.TryCharge((long)size) ? new Bounce(task.Machine.KernelMemory, start, size) : null;
 
-    /// <summary>The page of it for an address of the range.</summary>
+    /// <summary>The page of it for an address of the range. In bounds: addresses are whole pages from the start to less than the end that <see cref="Create"/> was told of.</summary>
     public Span<byte> Page(ulong address) => new(_bytes + (address - _start), (int)Pfn.Size);
 
     public bool CopyTo(Task task, ulong user) => Copy(user, (task, user), static (s, offset, part) => s.task.CopyToUser(s.user + offset, part));
@@ -46,5 +51,9 @@ internal sealed unsafe class Bounce : IDisposable
         return true;
     }
 
-    public void Dispose() => HostMemory.Release(_bytes, _size);
+    public void Dispose()
+    {
+        HostMemory.Release(_bytes, _size);
+        _memory.Uncharge((long)_size);
+    }
 }

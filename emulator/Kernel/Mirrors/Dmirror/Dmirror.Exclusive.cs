@@ -24,7 +24,9 @@ internal sealed partial class Dmirror
                 Span<Pfn> part = pages[..(int)((next - start) >> Pfn.Shift)];
                 int count = mm.MakeDeviceExclusiveRange(task, start, part, owner: null);
                 // While the pages are locked no processor gets them back, so the table is right without a sequence number.
-                if (count != part.Length || !MapExclusive(task, start, part))
+                if (!task.Machine.KernelMemory.HasRoom)
+                    error = -Errno.ENOMEM;
+                else if (count != part.Length || !MapExclusive(task, start, part))
                     error = -Errno.EBUSY;
                 mm.ReleaseExclusivePages(part[..Math.Max(count, 0)]);
             }

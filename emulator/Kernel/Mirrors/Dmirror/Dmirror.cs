@@ -26,7 +26,7 @@ internal sealed partial class Dmirror(DmirrorDevice device, Mm mm) : MmuInterval
     private readonly Mutex _mutex = new(MutexClass);
 
     /// <summary>Under the mutex.</summary>
-    private readonly MirrorTable _table = new();
+    private readonly MirrorTable _table = new(device.Machine.KernelMemory);
 
     private PhysicalMemory Memory => device.Machine.Memory;
 
@@ -49,7 +49,10 @@ internal sealed partial class Dmirror(DmirrorDevice device, Mm mm) : MmuInterval
     public void Close()
     {
         device.Remove(this);
-        Remove(device.Machine.CurrentTask);
+        Task? task = device.Machine.CurrentTask;
+        Remove(task);
+        using Mutex.Scope scope = _mutex.Enter(task);
+        _table.Clear();
     }
 
     /// <summary>HMM_DMIRROR_READ: the device reads the program's memory (dmirror_read).</summary>
@@ -135,12 +138,14 @@ internal sealed partial class Dmirror(DmirrorDevice device, Mm mm) : MmuInterval
 
     /// <summary>
     /// The protocol of Documentation/mm/hmm.rst: asks, and has the answer used under the mutex if it still holds then (dmirror_range_fault,
-    /// dmirror_range_snapshot). -EBUSY: it never did.
+    /// dmirror_range_snapshot). -EBUSY: it never did; -ENOMEM: there is no room for the table to grow.
     /// </summary>
     private long Lookup(Task task, HmmRange range, Func<HmmRange, long> use)
     {
         Clock clock = task.Machine.Clock;
         MmuIntervalNotifier notifier = range.Notifier!;
+        if (!task.Machine.KernelMemory.HasRoom)
+            return -Errno.ENOMEM;
         for (long deadline = clock.MonotonicNs + Timeout; clock.MonotonicNs <= deadline;)
         {
             range.NotifierSequence = notifier.ReadBegin(task);

@@ -16,7 +16,8 @@ internal enum MirrorTag
 /// A device's page table: from page numbers to frames, in blocks that are there only where something is. It holds no references to frames:
 /// whoever keeps it erases entries when the notifier says so.
 /// </summary>
-internal sealed class MirrorTable
+/// <param name="memory">Where blocks are counted: whoever stores entries asks first whether there is room.</param>
+internal sealed class MirrorTable(Memory.KernelMemory memory)
 {
     private const int BlockShift = 9, BlockSize = 1 << BlockShift, TagBits = 2;
 
@@ -47,9 +48,15 @@ internal sealed class MirrorTable
     public void Store(ulong page, Pfn frame, MirrorTag tag)
     {
         if (!_blocks.TryGetValue(page >> BlockShift, out ulong[]? block))
+        {
+            memory.Charge(Memory.KernelMemory.MirrorBlock);
             _blocks[page >> BlockShift] = block = new ulong[BlockSize];
+        }
         block[page & (BlockSize - 1)] = frame.Value << TagBits | (ulong)tag;
     }
+
+    /// <summary>Erases all there is.</summary>
+    public void Clear() => Erase(0, ulong.MaxValue);
 
     /// <summary>Erases the entries of the pages [first, last].</summary>
     public void Erase(ulong first, ulong last)
@@ -89,7 +96,7 @@ internal sealed class MirrorTable
     {
         ulong start = number << BlockShift, end = start + (BlockSize - 1);
         if (first <= start && last >= end)
-            _blocks.Remove(number);
+            memory.Uncharge(_blocks.Remove(number) ? Memory.KernelMemory.MirrorBlock : 0);
         else if (_blocks.TryGetValue(number, out ulong[]? block))
             block.AsSpan((int)(Math.Max(first, start) - start)..(int)(Math.Min(last, end) - start + 1)).Clear();
     }

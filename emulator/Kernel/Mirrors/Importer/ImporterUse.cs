@@ -1,4 +1,5 @@
 using Emulator.Hardware.Memory;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -33,6 +34,11 @@ internal sealed class ImporterUse : IDmaBufImporter
     public ulong Jobs { get; private set; }
 
     public ulong Orphans { get; private set; }
+
+    private KernelMemory Memory => Buffer.Machine.KernelMemory;
+
+    /// <summary>Each job that waits has a list of all that it waits for.</summary>
+    private static long CostOf(DmaFence[] dependencies) => dependencies.Length * (long)sizeof(long);
 
     private DmaBufs Counters => Buffer.Machine.DmaBufs;
 
@@ -113,8 +119,13 @@ internal sealed class ImporterUse : IDmaBufImporter
                 Maps++;
         }
         DmaFence[] before = Buffer.Resv.Pending(DmaResv.Before(job.Writes));
+        if (!Memory.TryCharge(CostOf(before)))
+            return -Errno.ENOMEM;
         if (!Buffer.Exporter.TryCommit(task, Buffer, _table!, job.Fence, job.Writes ? DmaResvUsage.Write : DmaResvUsage.Read))
+        {
+            Memory.Uncharge(CostOf(before));
             return -Errno.EAGAIN;
+        }
         (job.Table, job.Dependencies) = (_table, before);
         return 0;
     }
@@ -124,6 +135,8 @@ internal sealed class ImporterUse : IDmaBufImporter
     {
         foreach (DmaFence fence in job.Dependencies)
             fence.Wait(task, Counters.FenceMap, interruptible: false);
+        Memory.Uncharge(CostOf(job.Dependencies));
+        job.Dependencies = [];
         using (Counters.FenceMap.Enter(task))
         using (_engine.Enter(task))
         {
@@ -143,6 +156,7 @@ internal sealed class ImporterUse : IDmaBufImporter
                 Report(job, firstOrphan, orphans);
             Jobs++;
         }
+        job.Table = null; // The result may be kept for long.
         Counters.Count(DmaBufCounter.Jobs);
         job.Fence.Signal();
     }

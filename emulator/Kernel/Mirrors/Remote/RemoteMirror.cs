@@ -30,7 +30,7 @@ internal sealed class RemoteMirror : MmuIntervalNotifier
     private readonly Mutex _guard = new(GuardClass);
 
     /// <summary>Pages of the target, by their number in the window. Under the guard.</summary>
-    private readonly MirrorTable _table = new();
+    private readonly MirrorTable _table;
 
     private readonly List<(ulong First, ulong Last)> _leaving = [];
     private RemoteMirrorStats _stats;
@@ -46,6 +46,7 @@ internal sealed class RemoteMirror : MmuIntervalNotifier
         Client = client;
         _target = target;
         _start = start;
+        _table = new MirrorTable(machine.KernelMemory);
         Mapping = new RemoteMirrorMapping(this, machine.Pages, length);
     }
 
@@ -69,6 +70,8 @@ internal sealed class RemoteMirror : MmuIntervalNotifier
     public void End(Task? task)
     {
         Remove(task);
+        using (_guard.Enter(task))
+            _table.Clear();
         Mapping.Free();
     }
 
@@ -79,8 +82,8 @@ internal sealed class RemoteMirror : MmuIntervalNotifier
         ulong address = _start + (page << Pfn.Shift);
         while (!task.FatalSignalPending)
         {
-            // An address space that has ended has no memory.
-            if (!_target.TryGet())
+            // An address space that has ended has no memory; or the table has no room.
+            if (!_machine.KernelMemory.HasRoom || !_target.TryGet())
                 return FaultOutcome.BusError;
             var range = new HmmRange(_target, address, address + Pfn.Size, pfns)
             {

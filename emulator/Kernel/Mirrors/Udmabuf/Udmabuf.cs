@@ -14,6 +14,8 @@ internal abstract class Udmabuf : DmaBufExporter
         Machine = machine;
         Items = items;
         PageCount = items[^1].Start + items[^1].Pages;
+        // The device has asked whether there is room, and has compared the count with size_limit_mb.
+        machine.KernelMemory.Charge(Cost);
         Area = new UdmabufMapping(this, machine.Pages, PageCount << Pfn.Shift);
     }
 
@@ -92,7 +94,13 @@ internal abstract class Udmabuf : DmaBufExporter
     /// <summary>end_cpu_udmabuf.</summary>
     public override int EndCpuAccess(Task task, DmaDirection direction) => _cpuMapped ? 0 : -Errno.EINVAL;
 
-    public override void Release(Task? task) => Area.Free();
+    private long Cost => (long)PageCount * KernelMemory.BufferPage;
+
+    public override void Release(Task? task)
+    {
+        Machine.KernelMemory.Uncharge(Cost);
+        Area.Free();
+    }
 }
 
 /// <summary>What a program maps of a buffer.</summary>

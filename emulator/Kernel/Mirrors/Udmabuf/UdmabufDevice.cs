@@ -68,6 +68,8 @@ internal sealed class UdmabufDevice(int flags) : OpenFile(flags)
         }
         if (total == 0)
             return -Errno.EINVAL;
+        if (!task.Machine.KernelMemory.HasRoom)
+            return -Errno.ENOMEM;
         var files = new List<OpenFile>();
         try
         {

@@ -98,6 +98,9 @@ internal sealed class UpdateMappingUdmabuf : Udmabuf
             do
             {
                 _pages[page] = frame;
+                // Of anything but a huge page there is nothing behind the frame that would be the buffer's.
+                if ((Pages[frame].Flags & PageFlags.Head) == 0)
+                    _offsets[page] = 0;
                 Pages.Get(frame);
                 Pages.Put(old);
             }

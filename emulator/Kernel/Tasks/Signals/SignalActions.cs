@@ -54,7 +54,8 @@ public sealed class SignalActions
 }
 
 /// <summary>Signals that wait: one of each ordinary number, any number of real-time ones. Guarded by the process's signal lock.</summary>
-public sealed class PendingSignals
+/// <param name="memory">Where real-time ones are counted: who sends them asks first (<see cref="CanQueue"/>).</param>
+public sealed class PendingSignals(Memory.KernelMemory memory)
 {
     private readonly LinkedList<SignalInfo> _queue = new();
     private ulong _mask;
@@ -64,11 +65,18 @@ public sealed class PendingSignals
 
     internal int Count => _queue.Count;
 
+    /// <summary>Whether another real-time signal finds a place.</summary>
+    /// <param name="limit">RLIMIT_SIGPENDING.</param>
+    internal bool CanQueue(ulong limit) => (ulong)_queue.Count < limit && memory.HasRoom;
+
+    private static long CostOf(SignalInfo info) => info.Number >= Signal.SIGRTMIN ? Memory.KernelMemory.Signal : 0;
+
     internal void Add(SignalInfo info)
     {
         if (info.Number < Signal.SIGRTMIN && (_mask & Signal.Bit(info.Number)) != 0)
             return;
         _queue.AddLast(info);
+        memory.Charge(CostOf(info));
         Volatile.Write(ref _mask, _mask | Signal.Bit(info.Number));
     }
 
@@ -99,6 +107,7 @@ public sealed class PendingSignals
         if (found is null)
             return new SignalInfo(number, SignalInfo.SI_USER);
         _queue.Remove(found);
+        memory.Uncharge(CostOf(found.Value));
         return found.Value;
     }
 
@@ -110,7 +119,10 @@ public sealed class PendingSignals
         {
             LinkedListNode<SignalInfo>? next = n.Next;
             if ((Signal.Bit(n.Value.Number) & signals) != 0)
+            {
                 _queue.Remove(n);
+                memory.Uncharge(CostOf(n.Value));
+            }
             n = next;
         }
         Volatile.Write(ref _mask, _mask & ~signals);
