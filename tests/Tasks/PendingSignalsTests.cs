@@ -1,5 +1,5 @@
-using Emulator.Kernel.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Memory;
 using Emulator.Kernel.Tasks;
 
 namespace Emulator.Tests.Tasks;

@@ -24,6 +24,7 @@ public sealed class HostTerminal(Machine machine) : JobControl
         long r = IoctlJobControl(task, command, argument);
         if (r != -Errno.ENOIOCTLCMD)
             return r;
+        // In bounds: the host reads or writes what its structure has, 36 bytes at most, whatever the guest says; no other command passes.
         Span<byte> buffer = stackalloc byte[64];
         (int read, int write) = command switch
         {

@@ -115,7 +115,7 @@ internal sealed class ElfImage
             error = Malformed("has malformed program headers");
         if (error is not null)
             return null;
-        byte[] bytes = new byte[count * SegmentSize];
+        byte[] bytes = new byte[count * SegmentSize]; // 64 KiB at most.
         ulong offset = BinaryPrimitives.ReadUInt64LittleEndian(header.AsSpan(32));
         if (offset > PageCache.MaxSize || file.Read(offset, bytes) != bytes.Length)
         {

@@ -68,7 +68,7 @@ internal static class ElfMapper
             anonymous = Layout.PageAlign(fileEnd);
             if (segment.MemorySize > segment.FileSize && (prot & PROT_WRITE) != 0 && fileEnd < anonymous)
             {
-                byte[] zeroes = new byte[anonymous - fileEnd];
+                byte[] zeroes = new byte[anonymous - fileEnd]; // Less than a page.
                 if (mm.WriteMemory(task, fileEnd, zeroes) != zeroes.Length)
                     return -Errno.EFAULT;
             }

@@ -102,7 +102,7 @@ internal sealed class StackSetup(ExecRequest request, Mm mm, IReadOnlyList<byte[
         ulong words = 1 + (ulong)argument.Length + 1 + (ulong)environment.Length + 1 + (ulong)_auxiliary.Count;
         stackPointer = (at - words * 8) & ~0xFUL;
 
-        byte[] top = new byte[Layout.StackTop - stackPointer];
+        byte[] top = new byte[Layout.StackTop - stackPointer]; // TryBuild has refused more than 6 MiB of strings and pointers.
         foreach ((ulong address, byte[] text) in placed)
             text.CopyTo(top, (int)(address - stackPointer));
         int offset = 0;

@@ -33,7 +33,7 @@ public sealed class SymbolTable
         var symbols = new List<(ulong, ulong, string)>();
         if (ElfImage.Read(file, out _) is { } image && image.SectionSize == SectionSize && image.SectionsOffset < file.Size)
         {
-            byte[] sections = new byte[image.SectionCount * SectionSize];
+            byte[] sections = new byte[image.SectionCount * SectionSize]; // The count has 16 bits.
             int count = (int)Math.Max(0, file.Read(image.SectionsOffset, sections)) / SectionSize;
             int tables = 0, nameBytes = 0;
             for (int i = 0; i < count && tables < MaxTables; i++)

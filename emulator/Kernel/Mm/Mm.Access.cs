@@ -54,6 +54,7 @@ public sealed unsafe partial class Mm
 
     private void Copy(Pfn frame, int inPage, Span<byte> bytes, bool write)
     {
+        // In bounds: the caller ends each part with its page, and the reference that it took keeps the frame the program's.
         var page = new Span<byte>(Pages.Memory.Pointer(frame) + inPage, bytes.Length);
         if (!write)
         {

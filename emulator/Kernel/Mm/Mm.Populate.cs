@@ -121,6 +121,7 @@ public sealed unsafe partial class Mm
         int count = CountEmpty(address, end);
         if (count == 0)
             return 0;
+        // In bounds: entries of one table, 512 at most.
         Span<Pfn> frames = stackalloc Pfn[count];
         if (vma.Cache is ShmemPageCache cache && (vma.IsShared || !write))
             return FillShared(task, vma, cache, address, frames, write);

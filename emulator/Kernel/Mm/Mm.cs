@@ -15,6 +15,8 @@ namespace Emulator.Kernel.Memory;
 /// <remarks>
 /// Locks, outermost first: <see cref="MmapLock"/> (VMAs; faults read, changes write), the page's, <see cref="PageCache.MappingsLock"/>,
 /// that of the root <see cref="AnonVma"/>, <see cref="PageTableLock"/> (entries). User memory must not be touched while the mmap lock is held: the fault would take it again.
+/// In bounds: a pointer to an entry comes from <see cref="Tables"/> and is good while the mmap lock, or a lock of the reverse map, keeps the tables; runs of entries end with
+/// their table. Addresses are the guest's, and become indices of 9 bits; frames come from entries and are checked where they become pointers.
 /// </remarks>
 public sealed partial class Mm
 {

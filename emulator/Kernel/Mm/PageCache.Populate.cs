@@ -14,6 +14,7 @@ public abstract unsafe partial class PageCache
     /// <returns>How many there are.</returns>
     private protected int TryLockPages(ulong first, Span<Pfn> frames)
     {
+        // In bounds: no more than the caller's span has, which is a page table's entries at most.
         Span<Pfn> fresh = stackalloc Pfn[CountAbsent(first, frames.Length)];
         // Locked from birth, as Linux adds pages to a cache: nobody else can take one away before the caller has mapped it.
         fresh = fresh[..Pages.Allocate(FrameFlags | PageFlags.Locked, zero: true, fresh)];

@@ -12,6 +12,7 @@ namespace Emulator.Kernel.Memory;
 /// <remarks>
 /// Truncation against a fault (mm/truncate.c): both lock the page. The fault maps it only if it still belongs to this cache; truncation
 /// takes it out of the mappings and then out of the cache. Required: no mapping of a page that has left the cache remains.
+/// In bounds: frames come from the index, which only the allocator's are entered in, and are held by a reference while they are copied; each copy ends with its page.
 /// </remarks>
 public abstract unsafe partial class PageCache
 {

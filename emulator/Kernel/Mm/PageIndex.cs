@@ -5,7 +5,8 @@ namespace Emulator.Kernel.Memory;
 /// <summary>
 /// The frames of a page cache by page index: a radix tree of 64-way nodes that grows upwards with the largest index (Linux's xarray).
 /// A leaf slot is four bytes, so that a populated page costs little beyond its <see cref="Page"/>. Not synchronised, not even for reading:
-/// the leaf used last is kept at hand, because most uses go from page to page.
+/// the leaf used last is kept at hand, because most uses go from page to page. Indices are the guest's; a node takes host memory only on the way to a page that is
+/// there, eleven levels at most.
 /// </summary>
 internal sealed class PageIndex
 {

@@ -71,7 +71,7 @@ internal sealed class PageLocks
     /// <summary>Waits while the holder of a page's lock sees to it that an entry becomes another one (migration_entry_wait).</summary>
     /// <param name="task">The caller.</param>
     /// <param name="frame">The page that the entry names.</param>
-    /// <param name="entry">In a table that the caller's mmap lock keeps.</param>
+    /// <param name="entry">In a table that the caller's mmap lock keeps, so that the pointer stays good through the sleep.</param>
     /// <param name="value">What the entry was.</param>
     public unsafe void WaitForEntry(Task? task, Pfn frame, ulong* entry, ulong value)
     {

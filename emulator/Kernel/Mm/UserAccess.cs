@@ -10,6 +10,10 @@ namespace Emulator.Kernel.Tasks;
 /// The kernel's access to the running program's memory, through the vCPU's own TLB as the processor would make it, with the fault path
 /// behind it. A translation stays good until the vCPU serves interrupts, which none of this does between translating and copying.
 /// </summary>
+/// <remarks>
+/// In bounds: addresses are the guest's, and become host addresses by its TLB alone; each copy ends with the page that was translated. Lengths are those of spans that the
+/// callers made; every caller compares what the guest said with a constant before.
+/// </remarks>
 public static unsafe class UserAccess
 {
     /// <summary>Copies from user memory. False: some of it cannot be read (-EFAULT); what came before it is copied.</summary>

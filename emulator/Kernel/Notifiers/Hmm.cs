@@ -20,6 +20,7 @@ public static unsafe class Hmm
     /// Fills in a range's entries, making pages present or writable where they ask for it (hmm_range_fault). The caller holds the mmap
     /// lock, for reading at least (<see cref="Mm.EnterRead"/>), and is a user of the address space. Allocates nothing but what faults do.
     /// </summary>
+    /// <remarks>In bounds: a range has an entry for each of its pages, or is refused; containers' ranges are slices of it.</remarks>
     /// <returns>
     /// 0: the entries tell what the tables mapped when each was looked at, to be used only after <see cref="MmuIntervalNotifier.ReadRetry"/>.
     /// -EBUSY: a change collided, begin again. -EFAULT: a page that was asked for cannot be had. -EPERM: one was asked for writing in a mapping

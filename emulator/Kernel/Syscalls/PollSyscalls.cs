@@ -82,6 +82,7 @@ internal static class PollSyscalls
     {
         if (count > t.Process.Limits[ResourceLimits.NOFILE].Current || count > FdTable.HardLimit)
             return -Errno.EINVAL;
+        // In bounds: HardLimit entries at most, for the length of the call.
         PollFd[] fds = ArrayPool<PollFd>.Shared.Rent((int)count);
         OpenFile?[] files = ArrayPool<OpenFile?>.Shared.Rent((int)count);
         Span<PollFd> polled = fds.AsSpan(0, (int)count);

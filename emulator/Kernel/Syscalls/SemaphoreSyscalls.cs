@@ -137,7 +137,7 @@ internal static class SemaphoreSyscalls
 
     private static long SetAll(Task task, SemaphoreSet set, ulong address)
     {
-        ushort[] values = new ushort[set.Count];
+        ushort[] values = new ushort[set.Count]; // MaxSemaphores at most.
         if (!task.CopyFromUser(address, MemoryMarshal.AsBytes(values.AsSpan())))
             return -Errno.EFAULT;
         if (Array.Exists(values, static v => v > SemaphoreSet.MaxValue))

@@ -116,6 +116,7 @@ internal static unsafe class SignalSyscalls
     {
         if (a.A1 > SetSize)
             return -Errno.EINVAL;
+        // In bounds: no more than the set has.
         ulong set = (t.Pending.Mask | t.Process.Pending.Mask) & t.Blocked;
         return t.CopyToUser(a.A0, new ReadOnlySpan<byte>(&set, (int)a.A1)) ? 0 : -Errno.EFAULT;
     }

@@ -171,6 +171,7 @@ internal static class SocketMessageSyscalls
         long r = 0;
         for (int at = 0; r == 0 && at + ControlHeaderSize <= control.Length;)
         {
+            // In bounds: a header lies before the end, and what it says of its length is compared with the rest.
             ControlHeader c = MemoryMarshal.Read<ControlHeader>(control.AsSpan(at));
             if (c.Length < ControlHeaderSize || c.Length > (ulong)(control.Length - at))
             {

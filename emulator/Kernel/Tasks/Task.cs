@@ -13,6 +13,7 @@ namespace Emulator.Kernel.Tasks;
 /// </summary>
 public sealed unsafe partial class Task
 {
+    /// <summary>Of the structure's size, from the task's start to <see cref="ReleaseRegisters"/>, when nobody runs it any more.</summary>
     private VcpuRegisters* _saved;
 
     internal Task(Machine machine, Process process, int tid)

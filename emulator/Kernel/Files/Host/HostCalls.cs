@@ -3,7 +3,10 @@ using System.Text;
 
 namespace Emulator.Kernel.Files.Host;
 
-/// <summary>The host's file calls. Each returns a result or <c>-errno</c>, which is the guest's errno too.</summary>
+/// <summary>
+/// The host's file calls. Each returns a result or <c>-errno</c>, which is the guest's errno too. In bounds: buffers are spans, whose own lengths the host is told; names end
+/// with a zero (<see cref="HostFs.Name"/>); offsets and modes are the guest's, for the host to judge; no guest chooses a descriptor.
+/// </summary>
 internal static unsafe partial class HostCalls
 {
     public const int O_PATH = 0x200000, O_NOFOLLOW = 0x20000, O_CLOEXEC = 0x80000, O_DIRECTORY = 0x10000, O_NONBLOCK = 0x800, O_NOCTTY = 0x100;

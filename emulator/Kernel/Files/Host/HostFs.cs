@@ -168,7 +168,7 @@ internal sealed class HostFs : Filesystem, IDisposable
         long fd = Open(dentry, "", HostCalls.O_PATH);
         if (fd < 0)
             return fd;
-        Span<byte> raw = stackalloc byte[120];
+        Span<byte> raw = stackalloc byte[120]; // struct statfs.
         long r = HostCalls.StatFs((int)fd, raw);
         HostCalls.Close((int)fd);
         if (r < 0)

@@ -29,7 +29,7 @@ internal sealed class DmaJob(ImporterUse use, ImporterOp op, ulong offset, ulong
 
     public DmaFence[] Dependencies { get; set; } = [];
 
-    /// <summary>Works on the part of a page that the job is about.</summary>
+    /// <summary>Works on the part of a page that the job is about. In bounds: its range was compared with the buffer's size, and a table has an entry for each page of that.</summary>
     public void Touch(PhysicalMemory memory, Pfn frame, ulong at, int count)
     {
         Span<byte> bytes = memory.BytesOf(frame).Slice((int)(at & (Pfn.Size - 1)), count);

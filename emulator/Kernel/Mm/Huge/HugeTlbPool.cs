@@ -156,6 +156,7 @@ public sealed unsafe class HugeTlbPool
         {
             for (ulong i = 0; i < PageTables.LeafPages; i++)
                 _pages.Memory.DropCode(new Pfn(head.Value + i));
+            // In bounds: the pool's pages are blocks of 2 MiB; there are none of 1 GiB.
             NativeMemory.Clear(_pages.Memory.Pointer(head), (nuint)PageTables.HugeSize);
         }
         page.Flags = PageFlags.HugeTlb | PageFlags.Head | PageFlags.Used | flags;

@@ -112,6 +112,7 @@ public sealed unsafe partial class Mm
             Shootdown.FlushMmRange(task?.Vcpu, this, start, start + PageTables.HugeSize, Pfn.Shift, freedTables: true);
         }
         InvalidateRangeEnd(task, range);
+        // In bounds: a table, of which all 512 entries are looked at, and a block of as many frames.
         var entries = (ulong*)Pages.Memory.Pointer(table);
         // Nobody can find the pages any more, except those who had found them before.
         long error = CheckCollapse(entries, mustWrite: false);

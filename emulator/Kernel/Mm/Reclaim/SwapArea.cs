@@ -10,6 +10,8 @@ namespace Emulator.Kernel.Memory;
 /// <remarks>
 /// The lock is a leaf. A slot's contents change only between <see cref="TryAddPage"/> and the moment its frame leaves the cache, under the
 /// frame's page lock; nobody else writes a slot, so reading one needs no lock.
+/// In bounds: slots come from <see cref="Take"/>; those out of entries of page tables are looked up before they are used, and are refused if there are none such
+/// (<see cref="IsSlot"/>). Frames are the machine's own: a device's never reach reclaim.
 /// </remarks>
 public sealed unsafe class SwapArea : IDisposable
 {
