@@ -2,6 +2,8 @@ using Emulator.Hardware.Memory;
 using Emulator.Kernel;
 using Emulator.Kernel.Checker;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Notifiers;
+using Emulator.Tests.Notifiers;
 using static Emulator.Kernel.Memory.MmanAbi;
 
 namespace Emulator.Tests.Mm;
@@ -71,6 +73,35 @@ public sealed unsafe class HugePageTests
         mm.Madvise(null, At + 0x1000_0000, Huge - 0x1000, MADV_HUGEPAGE);
         Write(stand, mm, At + 0x1000_0000, 1);
         Assert.That(mm.AnonPages, Is.EqualTo(2));
+        mm.Put(null);
+    }
+
+    [Test]
+    public void Mprotect_reaches_the_pages_of_a_leaf_that_somebody_splits_while_the_change_is_announced()
+    {
+        using var stand = new MemoryStand();
+        var mm = stand.Create();
+        MapHuge(stand, mm);
+        Pfn head = PageTables.FrameOf(*mm.Tables.Find(At, out _));
+        bool split = false;
+        var probe = new Probe
+        {
+            Start = (_, range) =>
+            {
+                if (range.Event == MmuNotifyEvent.ProtectionVma && !split)
+                {
+                    split = true;
+                    Assert.That(stand.System.HugePages.SplitPage(null, head), Is.Zero);
+                }
+                return 0;
+            },
+        };
+        Assert.That(probe.Register(null, mm), Is.Zero);
+        Assert.That(mm.Mprotect(null, At, Huge, PROT_READ), Is.Zero);
+        Assert.That(split);
+        for (ulong at = At; at < At + Huge; at += Pfn.Size)
+            Assert.That(*mm.Tables.Find(at) & (ulong)Pte.Writable, Is.Zero, $"{at:x}");
+        probe.Unregister(null);
         mm.Put(null);
     }
 

@@ -64,10 +64,12 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
+                if (PageTables.WasSplit(*entries, level))
+                    continue;
                 for (int i = 0; i < count; i++)
                 {
                     ulong entry = Volatile.Read(ref entries[i]);
-                    if (!PageTables.IsMapped(entry) || (level > 0 && !PageTables.IsLeaf(entry)))
+                    if (!PageTables.IsMapped(entry))
                         continue;
                     Pfn frame = PageTables.FrameOf(entry);
                     if ((Pages[frame].Flags & PageFlags.HugeTlb) != 0)

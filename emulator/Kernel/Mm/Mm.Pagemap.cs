@@ -44,6 +44,8 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
+                if (PageTables.WasSplit(*entries, level))
+                    continue;
                 if (level > 0)
                 {
                     ulong boundary = PageTables.NextBoundary(at, end, level);

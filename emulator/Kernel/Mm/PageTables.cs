@@ -92,6 +92,12 @@ internal sealed unsafe class PageTables
     /// <summary>Whether a level-1 entry maps a 2 MiB page rather than naming a table; PROT_NONE keeps the size bit.</summary>
     public static bool IsLeaf(ulong entry) => IsMapped(entry) && (entry & (ulong)Pte.PageSize) != 0;
 
+    /// <summary>
+    /// Whether what <see cref="NextRun(ref ulong, ulong, out ulong*, out int, out int)"/> found to be a leaf names a table by now: reclaim and migration split
+    /// without the mmap lock. With the page-table lock; the address is to be looked at again.
+    /// </summary>
+    public static bool WasSplit(ulong entry, int level) => level > 0 && IsTable(entry);
+
     private static bool IsTable(ulong entry) => (entry & (ulong)(Pte.Present | Pte.PageSize | Link)) == (ulong)Pte.Present;
 
     /// <summary>Whether a top-level entry names another address space's tables.</summary>
@@ -225,7 +231,7 @@ internal sealed unsafe class PageTables
     /// <param name="end">End of the range.</param>
     /// <param name="entries">The first entry.</param>
     /// <param name="count">How many entries; the next call begins behind them, for a leaf at <see cref="NextBoundary"/>.</param>
-    /// <param name="level">0, or 1 for a leaf. It was one when looked at without the page-table lock: <see cref="IsLeaf"/> tells under it.</param>
+    /// <param name="level">0, or 1 for a leaf. It was one when looked at without the page-table lock: <see cref="WasSplit"/> tells under it.</param>
     public bool NextRun(ref ulong address, ulong end, out ulong* entries, out int count, out int level)
     {
         while (address < end)

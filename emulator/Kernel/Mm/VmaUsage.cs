@@ -114,6 +114,8 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
+                if (PageTables.WasSplit(*entries, level))
+                    continue;
                 if (level > 0)
                 {
                     ulong end = PageTables.NextBoundary(at, to, level);

@@ -255,6 +255,8 @@ public sealed unsafe partial class Mm
             return false;
         using (PageTableLock.Enter(task))
         {
+            if (PageTables.WasSplit(*leaf, level: 1))
+                return false;
             if (PageTables.IsLeaf(*leaf) && PageTables.Modify(leaf, clear, set) == FlushOwed.Page)
                 gather.AddRange(address, address + PageTables.HugeSize, HugeShift);
         }
