@@ -54,6 +54,10 @@ public sealed class InspectorStress
         Survives((deterministic ? GuestPrograms.Deterministic(vcpus, 1) : GuestPrograms.Parallel(vcpus)) with { MemoryBytes = 16 << 20, SwapBytes = 1 << 20 }, "remote/oom");
 
     [Test]
+    public void A_window_may_lie_in_a_region_whose_tables_the_target_shares([Values(1, 2, 8)] int vcpus, [Values] bool deterministic) =>
+        Survives(Shaken(vcpus, deterministic, 1) with { LockDep = true, Check = true }, "remote/region");
+
+    [Test]
     public void Ten_thousand_devices_come_and_go_without_growth()
     {
         (long one, long many) = (Peak("1"), Peak("5000"));
