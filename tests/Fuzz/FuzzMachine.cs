@@ -67,13 +67,14 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
         if (machine.Violations.Count > 0)
             return machine.Violations.All[0].ToString();
         MemorySystem memory = machine.MemorySystem;
-        IReadOnlyList<string> errors = new MmChecker(memory).Check();
+        // The end of the first process ends the machine, and cuts the others short.
+        bool ended = status is { Reason: ExitReason.Exited, Code: FuzzGuest.CleanEnd };
+        IReadOnlyList<string> errors = new MmChecker(memory) { TasksWereCutShort = !ended }.Check();
         if (errors.Count > 0)
             return string.Join('\n', errors.Take(5));
         if (machine.KernelMemory.Used < 0)
             return "more of the kernel's memory was given back than taken";
-        // Processes that the end of the first has cut short leave their memory to the machine.
-        if (status is not { Reason: ExitReason.Exited, Code: FuzzGuest.CleanEnd })
+        if (!ended)
             return null;
         // Regions of msharefs stay, as files do, and are address spaces.
         if (memory.AddressSpaces.Count(static mm => mm.Sharing is null) is > 0 and var spaces)
