@@ -229,6 +229,46 @@ public sealed class BoundsTests
         Assert.That(HostPageCache.TryCreate(stand.Pages, fd: -1), Is.Null);
     }
 
+    /// <summary>On the stack that a task's thread has: each generation's memory belongs to all those before it.</summary>
+    [Test]
+    public void Processes_that_fork_one_another_may_be_many()
+    {
+        (int count, long used) = (0, 0);
+        var thread = new Thread(() => (count, used) = ForkInTurn(1200), 128 << 10);
+        thread.Start();
+        thread.Join();
+        Assert.That(count, Is.EqualTo(1200));
+        Assert.That(used, Is.GreaterThan(count * (count - 1L) / 2 * KernelMemory.Chain));
+    }
+
+    private static unsafe (int Count, long Used) ForkInTurn(int generations)
+    {
+        using var stand = new MemoryStand(check: false);
+        List<Kernel.Memory.Mm> family = [stand.Create()];
+        ulong at = (ulong)family[0].Mmap(null, 0, 4096, 3, 0x22, null, 0);
+        stand.Access(family[0], at, write: true, out _);
+        long before = stand.System.KernelMemory.Used;
+        while (family.Count < generations && family[^1].Fork(null) is { } child)
+            family.Add(child);
+        long used = stand.System.KernelMemory.Used - before;
+        family.Reverse();
+        foreach (Kernel.Memory.Mm mm in family)
+            mm.Put(null);
+        return (family.Count, used);
+    }
+
+    [Test]
+    public void What_semaphores_undo_is_counted_in_the_kernels_memory() => KernelCalls.Run(Small, static (calls, machine) =>
+    {
+        const int Get = 64, Operate = 65, Control = 66, RemoveId = 0, Count = 10_000;
+        ulong set = (ulong)calls.Call(Get, 0, Count, 0x3FF);
+        long before = machine.KernelMemory.Used;
+        Assert.That(calls.Call(Operate, set, calls.Pass(0x1000_0001_0000UL), 1), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before + Count * sizeof(int)));
+        Assert.That(calls.Call(Control, set, 0, RemoveId), Is.Zero);
+        Assert.That(machine.KernelMemory.Used, Is.EqualTo(before));
+    });
+
     [Test]
     public void Signals_that_wait_are_counted_in_the_kernels_memory()
     {

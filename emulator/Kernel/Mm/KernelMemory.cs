@@ -9,7 +9,8 @@ namespace Emulator.Kernel.Memory;
 public sealed class KernelMemory(long limit)
 {
     /// <summary>Estimates for objects whose size does not depend on the program.</summary>
-    internal const int OpenFile = 1024, Name = 1024, Pipe = 1024, Message = 256, WatchedFile = 512, Timer = 512, FileLock = 128, Mapping = 512, Signal = 192, Descriptor = 9, MirrorBlock = 4224, BufferPage = 32, TablePage = 16;
+    internal const int OpenFile = 1024, Name = 1024, Pipe = 1024, Message = 256, WatchedFile = 512, Timer = 512, FileLock = 128, Mapping = 512, Signal = 192, Descriptor = 9, MirrorBlock = 4224, BufferPage = 32, TablePage = 16,
+        Chain = 64;
 
     private const ulong Least = 64 << 20;
     private const int Share = 4;

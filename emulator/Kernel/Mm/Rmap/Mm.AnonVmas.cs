@@ -1,3 +1,4 @@
+using System.Buffers;
 using Emulator.Kernel.Tasks;
 using Emulator.Kernel.Tasks.Locks;
 
@@ -60,11 +61,15 @@ public sealed partial class Mm
     /// </summary>
     private static bool CanMergeAnon(AnonVma? a, AnonVma? b, Vma? vma) => a == b || ((a is null || b is null) && (vma is null || IsUnshared(vma)));
 
+    /// <summary>A VMA's first membership is part of it; each generation of forks adds another one. Fork has asked whether there is room.</summary>
+    private static long CostOf(AnonVmaChain chain) => chain.Older is null ? 0 : KernelMemory.Chain;
+
     private static void Link(Vma vma, AnonVma anonVma)
     {
         var chain = new AnonVmaChain(vma, anonVma) { Older = vma.AnonVmaChains };
         vma.AnonVmaChains = chain;
         anonVma.Add(chain);
+        vma.Mm._system.KernelMemory.Charge(CostOf(chain));
     }
 
     /// <summary>
@@ -84,16 +89,23 @@ public sealed partial class Mm
     /// <summary>As <see cref="CloneAnonVmas"/>; the caller holds the root's lock.</summary>
     private static void CloneChains(Vma target, Vma source)
     {
-        CloneOldestFirst(target, source, source.AnonVmaChains);
+        int count = 0;
+        for (AnonVmaChain? chain = source.AnonVmaChains; chain is not null; chain = chain.Older)
+            count++;
+        // Oldest first; not by recursion, for there are as many as processes that forked one another.
+        AnonVmaChain[] chains = ArrayPool<AnonVmaChain>.Shared.Rent(count);
+        int at = count;
+        for (AnonVmaChain? chain = source.AnonVmaChains; chain is not null; chain = chain.Older)
+            chains[--at] = chain;
+        foreach (AnonVmaChain chain in chains.AsSpan(0, count))
+            CloneChain(target, source, chain);
+        ArrayPool<AnonVmaChain>.Shared.Return(chains, clearArray: true);
         if (target.AnonVma is not null)
             target.AnonVma.ActiveVmas++;
     }
 
-    private static void CloneOldestFirst(Vma target, Vma source, AnonVmaChain? chain)
+    private static void CloneChain(Vma target, Vma source, AnonVmaChain chain)
     {
-        if (chain is null)
-            return;
-        CloneOldestFirst(target, source, chain.Older);
         Link(target, chain.AnonVma);
         if (target.AnonVma is null && source.AnonVma is not null && chain.AnonVma is { Children: < 2, ActiveVmas: 0 })
             target.AnonVma = chain.AnonVma;
@@ -133,6 +145,7 @@ public sealed partial class Mm
         for (AnonVmaChain? chain = vma.AnonVmaChains; chain is not null; chain = chain.Older)
         {
             chain.AnonVma.Remove(chain);
+            _system.KernelMemory.Uncharge(CostOf(chain));
             if (!chain.AnonVma.IsEmpty)
                 continue;
             chain.AnonVma.Parent.Children--;

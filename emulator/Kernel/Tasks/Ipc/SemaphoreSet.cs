@@ -43,6 +43,7 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
 
     private readonly Semaphore[] _semaphores = new Semaphore[count];
     private readonly LinkedList<Pending> _pending = new();
+    private readonly Memory.KernelMemory _memory = creator.Machine.KernelMemory;
 
     /// <summary>What SEM_UNDO adds when a process ends.</summary>
     private readonly Dictionary<Process, int[]> _adjustments = [];
@@ -117,9 +118,13 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
                 pending.Blocking = o;
                 result = (o.Flags & IpcTable<SemaphoreSet>.IPC_NOWAIT) != 0 ? -Errno.EAGAIN : Waiting;
             }
-            else if (value > MaxValue || !TryAdjust(pending.Task.Process, o, -o.Change))
+            else if (value > MaxValue)
             {
                 result = -Errno.ERANGE;
+            }
+            else if (Adjust(pending.Task.Process, o, -o.Change) is var error and not 0)
+            {
+                result = error;
             }
             else
             {
@@ -133,7 +138,7 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
             while (--done >= 0)
             {
                 _semaphores[operations[done].Number].Value -= operations[done].Change;
-                TryAdjust(pending.Task.Process, operations[done], operations[done].Change);
+                Adjust(pending.Task.Process, operations[done], operations[done].Change);
             }
             return result;
         }
@@ -143,17 +148,24 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
         return 0;
     }
 
-    private bool TryAdjust(Process process, in SemaphoreOperation o, int change)
+    private long UndoCost => Count * (long)sizeof(int);
+
+    /// <summary>0, -ERANGE, or -ENOMEM: each process has a number for each semaphore, which may be many together.</summary>
+    private int Adjust(Process process, in SemaphoreOperation o, int change)
     {
         if ((o.Flags & SemaphoreOperation.SEM_UNDO) == 0 || change == 0)
-            return true;
+            return 0;
         if (!_adjustments.TryGetValue(process, out int[]? adjustments))
+        {
+            if (!_memory.TryCharge(UndoCost))
+                return -Errno.ENOMEM;
             _adjustments.Add(process, adjustments = new int[Count]);
+        }
         int sum = adjustments[o.Number] + change;
         if (sum is < -MaxValue - 1 or > MaxValue)
-            return false;
+            return -Errno.ERANGE;
         adjustments[o.Number] = sum;
-        return true;
+        return 0;
     }
 
     /// <summary>update_queue: after a change, from the beginning again after each operation that changed something in turn.</summary>
@@ -185,6 +197,7 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
         foreach (Pending pending in _pending)
             Finish(pending, -Errno.EIDRM);
         _pending.Clear();
+        _memory.Uncharge(_adjustments.Count * UndoCost);
         _adjustments.Clear();
     }
 
@@ -195,6 +208,7 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
         {
             if (!_adjustments.Remove(process, out int[]? adjustments))
                 return;
+            _memory.Uncharge(UndoCost);
             for (int i = 0; i < Count; i++)
             {
                 if (adjustments[i] == 0)
