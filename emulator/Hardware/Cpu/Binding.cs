@@ -29,7 +29,7 @@ internal unsafe ref struct Binding
     public ulong BlockRip;
     /// <summary>No quick forms (<see cref="IAddress.IsQuick"/>): every memory operand is <see cref="OperandForm.Any"/>.</summary>
     public bool Complete;
-    /// <summary>Set by a family for an instruction after which the block cannot go on.</summary>
+    /// <summary>Set by a family for an instruction after which the block cannot go on: its handler must never enter <c>op[1]</c>, for there is none.</summary>
     public bool EndsBlock;
     /// <summary>Memory accesses that the instruction makes, for the TLB's hit rate.</summary>
     public int Accesses;

@@ -31,6 +31,7 @@ internal sealed unsafe class BlockDecoder
         _decoder.IP = rip;
         int count = 0, accesses = 0, offset = 0;
         bool ended = false;
+        // In bounds: count ends at MaxInstructions, and one more holds the jump that ends a block which does not end itself.
         fixed (Op* ops = _ops)
         {
             while (!ended && count < limit && accesses < MaxAccesses && offset < length)

@@ -16,6 +16,7 @@ public static unsafe class FxsaveImage
     private const int RegistersOffset = 32, VectorsOffset = 160, RegisterSlot = 16, Vectors = 16;
 
     /// <summary>Pieces in which an image passes through the vCPU's bounce buffer.</summary>
+    // In bounds: four of them are Written, and one fits the bounce buffer.
     private const int Piece = 104;
 
     /// <summary>Writes the image; the bytes from <see cref="Written"/> on become zero.</summary>

@@ -29,6 +29,7 @@ public static unsafe class JumpCache
         return entries;
     }
 
+    // In bounds: the group is masked with Groups - 1, the place in it with GroupSize - 1.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static JumpCacheEntry* Slot(VcpuState* c, ulong rip)
         => c->JumpCache + ((Group(rip) << GroupBits) | ((rip ^ (rip >> GroupBits)) & (GroupSize - 1)));

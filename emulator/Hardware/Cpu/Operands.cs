@@ -48,6 +48,7 @@ internal readonly unsafe struct AnyAddress : IAddress
     }
 }
 
+// In bounds: an offset is one byte, and VcpuRegisters is longer than 255 bytes and an operand.
 /// <summary>General registers by byte offset. A 32-bit write clears the upper half, as SDM vol. 1, 3.4.1.1 says.</summary>
 internal static unsafe class Reg
 {
@@ -115,6 +116,8 @@ internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : stru
 /// </summary>
 internal static unsafe class Access
 {
+    // In bounds: the slot is masked; only Tlb.FillFront sets tags, each in the slot of its own page, so a tag equal to the last byte's page is the first byte's page
+    // too, and its addend leads to a frame that PageWalker found inside memory. Sizes are of types, never a guest's numbers.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static FrontEntry* LoadSlot(VcpuState* c, ulong address)
     {

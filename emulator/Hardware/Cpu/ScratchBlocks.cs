@@ -18,6 +18,7 @@ internal sealed unsafe class ScratchBlocks(BlockDecoder decoder) : IDisposable
 
     public Op* Get(ulong rip, byte* bytes, int length)
     {
+        // In bounds: no more than 15 bytes come, and one instruction makes two operations at most.
         UInt128 key = 0;
         Buffer.MemoryCopy(bytes, &key, sizeof(UInt128), length);
         int slot = (int)((rip ^ (rip >> 12)) % Entries);

@@ -489,6 +489,7 @@ public static unsafe class Mmu
         return c->Bounce;
     }
 
+    // In bounds: an access that crosses has its split below its size, and sizes are constants of handlers, at most 108 (FSAVE) of the buffer's 128 bytes.
     /// <summary>Fills the bounce buffer with the two parts of an access.</summary>
     private static void Gather(VcpuState* c, ulong address, byte* first, byte* second, int size)
     {

@@ -8,6 +8,7 @@ namespace Emulator.Hardware.Memory;
 /// </summary>
 internal static unsafe class PageWalker
 {
+    // In bounds: CR3 is the kernel's, every other table or page has passed OutsideMemory before it is followed or remembered, and an index has 9 bits.
     /// <summary>In a PML4E, bit 7 is reserved: there are no 512-GiB pages.</summary>
     private const ulong RootReserved = (ulong)Pte.PageSize;
 

@@ -11,6 +11,7 @@ namespace Emulator.Hardware.Memory;
 /// </summary>
 internal static unsafe class Tlb
 {
+    // In bounds: Find gives slots of its own array, FrontOf masks, and every data word came from PageWalker, which refuses what lies outside memory.
     private static readonly TlbLevel PdeLevel = new(32, 4), PdpteLevel = new(16, 4), Pml4eLevel = new(4, 4);
 
     public static void Allocate(VcpuState* c, PhysicalMemory memory, TlbGeometry geometry)

@@ -30,6 +30,7 @@ public unsafe struct TlbArray
     private const ulong Valid = 1UL << 51;
     private const ulong PageMask = (1UL << ClassShift) - 1;
 
+    // In bounds: sets are masked with Sets - 1, a power of two; ways run to the stride, and victims to the ways, that Create laid out.
     internal static ulong BytesFor(TlbLevel level) => (ulong)(level.Sets * (2 * Stride(level.Ways) * sizeof(ulong) + sizeof(ushort)) + 63) & ~63UL;
 
     /// <summary>Lays the array out in zeroed, 64-byte aligned memory and moves <paramref name="memory"/> behind it.</summary>

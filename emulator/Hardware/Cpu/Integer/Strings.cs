@@ -198,6 +198,7 @@ internal static unsafe class Strings
             if (down || count < 8)
                 return 0;
             count = Math.Min(count, Math.Min(Room<T>(source, down), Room<T>(destination, down)));
+            // In bounds: Room ends both ranges in their pages, and with two elements there the first crosses nothing, so no pointer is the bounce buffer.
             // An overlap in which the source would see what the move has written repeats a pattern: that goes step by step.
             if (count < 2 || destination - source < count * (ulong)sizeof(T))
                 return 0;

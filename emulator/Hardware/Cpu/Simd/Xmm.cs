@@ -14,6 +14,7 @@ internal static unsafe class Xmm
     public const int Scale = 8;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    // In bounds: Binding.Offset gives Scale times 31 at most, of 32 slots.
     public static byte* Register(VcpuState* c, byte name) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)name * (VcpuRegisters.VectorSlot / Scale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

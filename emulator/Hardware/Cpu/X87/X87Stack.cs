@@ -7,6 +7,7 @@ internal static unsafe class X87Stack
 {
     /// <summary>Number of the physical register that ST(<paramref name="i"/>) is.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    // In bounds wherever it is an index: masked, of eight registers.
     public static int Physical(X87State* s, int i) => ((s->Status >> X87Status.TopShift) + i) & 7;
 
     /// <summary>ST(<paramref name="i"/>), whether it is empty or not.</summary>
