@@ -55,4 +55,50 @@ public sealed unsafe class BlockCacheTests
         Assert.That(tables.Platform.Blocks.Epoch, Is.GreaterThan(1000), "the test rewrites code");
         Assert.That(tables.Platform.Blocks.Waiting, Is.LessThan(4));
     }
+
+    /// <summary>A link between frames would outlive the block it leads to, and lead other mappings of the first frame astray at once.</summary>
+    [Test]
+    public void A_branch_is_not_linked_into_a_frame_that_took_the_page_while_its_block_ran()
+    {
+        using var tables = new GuestTables(vcpus: 1, new TlbGeometry(new TlbLevel(1, 1), null));
+        Vcpu vcpu = tables.Vcpu;
+        Pfn first = Program(1), second = Program(2);
+        tables.Map(Code + 0x1000, tables.NewFrame());
+        vcpu.Enter();
+        Map(second);
+        for (int i = 0; i < 8; i++)
+            Run(Code + 0x10);
+        Map(first);
+        Assert.That(Mmu.FetchTranslate(vcpu.State, Code, out _), Is.True);
+        tables.Map(Code, second, Pte.Present | Pte.User);
+        Assert.That(Run(Code), Is.EqualTo(2), "the load displaced the only translation");
+        Map(first);
+        Assert.That(Run(Code), Is.EqualTo(1));
+        vcpu.Leave();
+
+        void Map(Pfn frame)
+        {
+            tables.Map(Code, frame, Pte.Present | Pte.User);
+            Mmu.FlushAll(vcpu.State, includingGlobals: true);
+        }
+
+        Pfn Program(byte result)
+        {
+            Pfn frame = tables.NewFrame();
+            Span<byte> bytes = tables.Platform.Memory.BytesOf(frame);
+            // mov rcx, [rbx]; jmp to 10h; there mov eax, result; syscall
+            ((ReadOnlySpan<byte>)[0x48, 0x8B, 0x0B, 0xEB, 0x0B]).CopyTo(bytes);
+            ((ReadOnlySpan<byte>)[0xB8, result, 0, 0, 0, 0x0F, 0x05]).CopyTo(bytes[0x10..]);
+            return frame;
+        }
+
+        ulong Run(ulong rip)
+        {
+            vcpu.State->Registers.Rip = rip;
+            vcpu.State->Registers.Gpr[VcpuRegisters.Rbx] = Code + 0x1000;
+            vcpu.State->Budget = 1000;
+            vcpu.Run();
+            return vcpu.State->Registers.Gpr[VcpuRegisters.Rax];
+        }
+    }
 }

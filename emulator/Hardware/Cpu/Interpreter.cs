@@ -120,9 +120,10 @@ internal sealed unsafe class Interpreter : IDisposable
             return cached->Target;
         int offset = (int)rip & PageMask;
         Block* block;
+        Pfn frame;
         while (true)
         {
-            if (!Fetch(rip, out Pfn frame))
+            if (!Fetch(rip, out frame))
                 return null;
             block = _blocks.Find(frame.Value, offset);
             if (block != null)
@@ -140,11 +141,14 @@ internal sealed unsafe class Interpreter : IDisposable
         *cached = new JumpCacheEntry { Rip = rip, Target = block->Ops };
         Op* from = c->LinkFrom;
         c->LinkFrom = null;
-        // Only within a page: both blocks then live in the same frame and are retired together, and the branch needs no new translation.
-        if (from != null && ((c->Registers.BlockRip ^ rip) & ~(ulong)PageMask) == 0)
+        // Only within a page: both blocks then live in the same frame and are retired together, and the branch needs no new translation. Not if the TLB lost the
+        // page while the branch's block ran and found another frame there now.
+        if (from != null && ((c->Registers.BlockRip ^ rip) & ~(ulong)PageMask) == 0 && IsIn(_blocks.Find(frame.Value, (int)c->Registers.BlockRip & PageMask), from))
             Volatile.Write(ref from->Imm, (long)block->Ops);
         return block->Ops;
     }
+
+    private static bool IsIn(Block* block, Op* op) => block != null && op >= block->Ops && op < block->Ops + block->OpCount;
 
     /// <summary>Decodes and publishes the block at an offset of a frame; null when its first instruction crosses the page's end.</summary>
     private Block* Decode(ulong rip, Pfn frame, int offset)
