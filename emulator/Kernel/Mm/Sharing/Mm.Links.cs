@@ -119,9 +119,16 @@ public sealed unsafe partial class Mm
         {
             using (PageTableLock.Enter(task))
             {
-                if (!PageTables.IsLink(Tables.TopEntry(at)))
+                bool linked = PageTables.IsLink(Tables.TopEntry(at));
+                // Who took a link away just now may not have flushed yet, and our caller frees what is cached through it (mm_tlb_flush_pending).
+                if (!linked && Volatile.Read(ref TlbFlushPending) == (gather is null ? 0 : 1))
                     continue;
                 gather ??= new MmuGather(this, task);
+                if (!linked)
+                {
+                    gather.AddRange(at, at + TopSize);
+                    continue;
+                }
                 gather.AddLink(Tables.ClearLink(at), at, at + TopSize);
                 cut++;
             }
