@@ -13,7 +13,8 @@ namespace Emulator.Kernel.Shootdown.Policies;
 ///   hold links                                     enter the list of sharers (at mmap)
 ///   for each sharer on the list, under its         under its page-table lock: links held?
 ///     page-table lock: take the link away            yes: wait for the end, then try again
-///   flush each that had one, tables included         no: link
+///   flush each that had one, tables included, and    no: link
+///     each that another change has not flushed yet
 ///   change entries, free frames
 ///   allow links
 /// </code>
