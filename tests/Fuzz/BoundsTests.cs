@@ -402,7 +402,7 @@ public sealed class BoundsTests
         image.AsSpan(names, NamesSize - 1).Fill((byte)'x');
         image[names + 4000] = 0;
         var cache = new ShmemPageCache(stand.Pages);
-        cache.Write(0, image);
+        cache.Write(0, image, task: null);
         long before = GC.GetAllocatedBytesForCurrentThread();
         SymbolTable.Read(cache);
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1L << 30));

@@ -73,7 +73,7 @@ internal static class ProgramBuilder
     private static CacheFile FileOf(MemoryStand stand, byte[] bytes)
     {
         var cache = new ShmemPageCache(stand.Pages);
-        cache.Write(0, bytes);
+        cache.Write(0, bytes, task: null);
         return new CacheFile(cache, FileAbi.O_RDONLY);
     }
 

@@ -166,7 +166,7 @@ public sealed class ProgramLoaderTests
         Assert.That(program is null, Is.EqualTo(error is not null));
         program?.Mm.Put(null);
         var cache = new ShmemPageCache(stand.Pages);
-        cache.Write(0, image);
+        cache.Write(0, image, task: null);
         SymbolTable.Read(cache).Find(0x401000);
         cache.Free();
     }
@@ -176,7 +176,7 @@ public sealed class ProgramLoaderTests
     {
         using var stand = new MemoryStand();
         var cache = new ShmemPageCache(stand.Pages);
-        cache.Write(0, Hello);
+        cache.Write(0, Hello, task: null);
         SymbolTable table = SymbolTable.Read(cache);
         ulong entry = BinaryPrimitives.ReadUInt64LittleEndian(Hello.AsSpan(24));
         Assert.That(table.Find(entry)?.Name, Is.EqualTo("_start"));

@@ -103,7 +103,7 @@ public sealed unsafe class MigrationTests : AddressSpaceFixture
         Pfn old = FrameAt(Mm, Base + 0x1000);
         Assert.That(Move(old), Is.Zero);
         Span<byte> bytes = stackalloc byte[1];
-        Assert.That(cache.Read(0x1000, bytes), Is.EqualTo(1));
+        Assert.That(cache.Read(0x1000, bytes, task: null), Is.EqualTo(1));
         Write(Mm, Base + 0x11000, 8);
         using (Assert.EnterMultipleScope())
         {

@@ -30,7 +30,7 @@ public sealed unsafe class PageCacheTests
             switch (what)
             {
                 case 0 or 1:
-                    Assert.That(cache.Write((ulong)offset, data), Is.EqualTo(length));
+                    Assert.That(cache.Write((ulong)offset, data, task: null), Is.EqualTo(length));
                     if (length > 0 && model.Length < offset + length)
                         Array.Resize(ref model, offset + length);
                     data.CopyTo(model, length > 0 ? offset : 0);
@@ -49,7 +49,7 @@ public sealed unsafe class PageCacheTests
                     break;
             }
             byte[] all = new byte[model.Length + 10];
-            Assert.That(cache.Read(0, all), Is.EqualTo(model.Length));
+            Assert.That(cache.Read(0, all, task: null), Is.EqualTo(model.Length));
             Assert.That(all.AsSpan(0, model.Length).SequenceEqual(model), $"contents after step {i / 3}");
         }
         cache.Free();
@@ -88,8 +88,8 @@ public sealed unsafe class PageCacheTests
         Assert.That(cache.AddSeals((int)(Seals.Grow | Seals.Shrink)), Is.Zero);
         Assert.That(cache.Truncate(null, 4096), Is.EqualTo(-Errno.EPERM));
         Assert.That(cache.Truncate(null, 16384), Is.EqualTo(-Errno.EPERM));
-        Assert.That(cache.Write(8190, [1, 2, 3]), Is.EqualTo(2), "up to the end");
-        Assert.That(cache.Write(0, [1]), Is.EqualTo(1));
+        Assert.That(cache.Write(8190, [1, 2, 3], task: null), Is.EqualTo(2), "up to the end");
+        Assert.That(cache.Write(0, [1], task: null), Is.EqualTo(1));
         Assert.That(cache.AddSeals(1 << 10), Is.EqualTo(-Errno.EINVAL));
 
         var mm = stand.Create();
@@ -98,7 +98,7 @@ public sealed unsafe class PageCacheTests
         Assert.That(cache.AddSeals((int)Seals.Write), Is.EqualTo(-Errno.EBUSY), "a writable mapping exists");
         mm.Munmap(null, (ulong)at, 4096);
         Assert.That(cache.AddSeals((int)(Seals.Write | Seals.Seal)), Is.Zero);
-        Assert.That(cache.Write(0, [1]), Is.EqualTo(-Errno.EPERM));
+        Assert.That(cache.Write(0, [1], task: null), Is.EqualTo(-Errno.EPERM));
         Assert.That(mm.Mmap(null, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), Is.EqualTo(-Errno.EPERM));
         Assert.That(mm.Mmap(null, 0, 4096, PROT_READ, MAP_SHARED, file, 0), Is.Positive);
         Assert.That(cache.AddSeals((int)Seals.Exec), Is.EqualTo(-Errno.EPERM));
@@ -141,6 +141,40 @@ public sealed unsafe class PageCacheTests
         }
     }
 
+    /// <summary>A report of one killed for memory reads the program's symbols: where there is no memory, and while locks are held that reclaim needs.</summary>
+    [Test]
+    public void The_kernels_own_reading_takes_no_frame_and_leaves_the_pages_as_they_are()
+    {
+        string path = System.IO.Path.GetTempFileName();
+        try
+        {
+            byte[] contents = [.. Enumerable.Range(0, 9000).Select(static i => (byte)(i * 7))], read = new byte[10_000];
+            File.WriteAllBytes(path, contents);
+            using var stand = new MemoryStand();
+            var cache = new HostPageCache(stand.Pages, File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite));
+            cache.Write(4096, [1, 2, 3], task: null);
+            stand.Pages[Present(stand, cache, 1)].Flags &= ~PageFlags.Referenced;
+            (contents[4096], contents[4097], contents[4098]) = (1, 2, 3);
+            long frames = stand.Pages.UsedFrames;
+            Assert.That(cache.Read(0, read, task: null), Is.EqualTo(9000));
+            Assert.That(read.AsSpan(0, 9000).SequenceEqual(contents), "what was written and what lies beneath");
+            Assert.That((stand.Pages.UsedFrames, cache.ResidentPages), Is.EqualTo((frames, 1)));
+            Assert.That(stand.Pages[Present(stand, cache, 1)].Flags & PageFlags.Referenced, Is.EqualTo(PageFlags.None), "it does not count as used");
+            cache.Free();
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    private static Pfn Present(MemoryStand stand, HostPageCache cache, ulong index)
+    {
+        Assert.That(cache.TryGetPresent(index, out Pfn frame));
+        stand.Pages.Put(frame);
+        return frame;
+    }
+
     private static byte ReadByte(string path, long offset)
     {
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
@@ -154,13 +188,13 @@ public sealed unsafe class PageCacheTests
         using var stand = new MemoryStand();
         var quota = new ShmemQuota(8);
         var cache = new ShmemPageCache(stand.Pages, quota: quota);
-        Assert.That(cache.Write(0, new byte[6 << 12]), Is.EqualTo(6 << 12));
+        Assert.That(cache.Write(0, new byte[6 << 12], task: null), Is.EqualTo(6 << 12));
         Assert.That(cache.Allocate(null, 0, 9 << 12, keepSize: false), Is.EqualTo(-Errno.ENOSPC), "more than the mount has at all");
         Assert.That(cache.Allocate(null, 5 << 12, 4 << 12, keepSize: false), Is.EqualTo(-Errno.ENOSPC));
         Assert.That(quota.UsedPages, Is.EqualTo(6), "what the failed call had added is gone");
         Assert.That(cache.Size, Is.EqualTo(6UL << 12));
-        Assert.That(cache.Write(6 << 12, new byte[3 << 12]), Is.EqualTo(2 << 12), "up to where it is full");
-        Assert.That(cache.Write(8 << 12, new byte[1]), Is.EqualTo(-Errno.ENOSPC));
+        Assert.That(cache.Write(6 << 12, new byte[3 << 12], task: null), Is.EqualTo(2 << 12), "up to where it is full");
+        Assert.That(cache.Write(8 << 12, new byte[1], task: null), Is.EqualTo(-Errno.ENOSPC));
         Assert.That(cache.PunchHole(null, 0x1000, 0x2000), Is.Zero);
         Assert.That(quota.UsedPages, Is.EqualTo(6));
         cache.Free();

@@ -145,12 +145,12 @@ public sealed unsafe class PinTests : AddressSpaceFixture
     {
         var cache = new ShmemPageCache(Stand.Pages);
         cache.Truncate(null, 0x4000);
-        cache.Write(0, [1]);
+        cache.Write(0, [1], task: null);
         Map(PROT_READ, MAP_PRIVATE, cache);
         Assert.That(Mm.WriteMemory(null, Base, [5]), Is.Zero);
         Assert.That(Mm.WriteMemory(null, Base, [5], force: true), Is.EqualTo(1));
         Span<byte> inFile = stackalloc byte[1];
-        cache.Read(0, inFile);
+        cache.Read(0, inFile, task: null);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(*Host(Mm, write: false), Is.EqualTo(5));

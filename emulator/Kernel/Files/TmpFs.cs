@@ -76,7 +76,7 @@ public class TmpFs : Filesystem
     internal Dentry AddFile(Dentry parent, string name, string text, uint mode, uint uid, uint gid)
     {
         TmpFile file = NewFile(mode, uid, gid);
-        file.Cache.Write(0, System.Text.Encoding.Latin1.GetBytes(text));
+        file.Cache.Write(0, System.Text.Encoding.Latin1.GetBytes(text), task: null);
         return AddEntry(parent, name, file);
     }
 

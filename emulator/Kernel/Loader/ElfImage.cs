@@ -72,14 +72,17 @@ internal sealed class ElfImage
     public ulong Alignment { get; private set; } = 4096;
 
     /// <summary>Reads and checks the headers; null with the reason.</summary>
-    public static ElfImage? Read(PageCache file, out LoadError? error)
+    /// <param name="file">The program.</param>
+    /// <param name="task">As for <see cref="PageCache.Read"/>.</param>
+    /// <param name="error">Null if all is well.</param>
+    public static ElfImage? Read(PageCache file, Task? task, out LoadError? error)
     {
         byte[] header = new byte[HeaderSize];
-        error = CheckHeader(header, file.Read(0, header));
-        if (error is not null || ReadSegments(file, header, out error) is not { } segments)
+        error = CheckHeader(header, file.Read(0, header, task));
+        if (error is not null || ReadSegments(file, task, header, out error) is not { } segments)
             return null;
         var image = new ElfImage(header, segments);
-        error = image.Check(file);
+        error = image.Check(file, task);
         return error is null ? image : null;
     }
 
@@ -88,7 +91,7 @@ internal sealed class ElfImage
     private static LoadError? CheckHeader(byte[] header, long length)
     {
         if (length < 0)
-            return new LoadError(Errno.EIO, "cannot be read");
+            return new LoadError((int)-length, length == -Errno.ENOMEM ? "does not fit: the machine's memory is exhausted" : "cannot be read");
         if (length < 4 || !header.AsSpan(0, 4).SequenceEqual("\u007FELF"u8))
             return Malformed(length == 0 ? "is empty" : "is not an ELF program");
         if (length < 20)
@@ -105,7 +108,7 @@ internal sealed class ElfImage
             : Malformed("is an ELF file but no program (an object file or a core dump?)");
     }
 
-    private static ElfSegment[]? ReadSegments(PageCache file, byte[] header, out LoadError? error)
+    private static ElfSegment[]? ReadSegments(PageCache file, Task? task, byte[] header, out LoadError? error)
     {
         error = null;
         int size = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(54)), count = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(56));
@@ -117,7 +120,7 @@ internal sealed class ElfImage
             return null;
         byte[] bytes = new byte[count * SegmentSize]; // 64 KiB at most.
         ulong offset = BinaryPrimitives.ReadUInt64LittleEndian(header.AsSpan(32));
-        if (offset > PageCache.MaxSize || file.Read(offset, bytes) != bytes.Length)
+        if (offset > PageCache.MaxSize || file.Read(offset, bytes, task) != bytes.Length)
         {
             error = Malformed("is truncated: the program headers lie beyond its end");
             return null;
@@ -135,7 +138,7 @@ internal sealed class ElfImage
         return segments;
     }
 
-    private LoadError? Check(PageCache file)
+    private LoadError? Check(PageCache file, Task? task)
     {
         LowestAddress = ulong.MaxValue;
         foreach (ElfSegment segment in Segments)
@@ -143,7 +146,7 @@ internal sealed class ElfImage
             LoadError? error = segment.Type switch
             {
                 ElfSegment.Load => CheckLoad(file, segment),
-                ElfSegment.Interpreter when Interpreter is null => ReadInterpreter(file, segment),
+                ElfSegment.Interpreter when Interpreter is null => ReadInterpreter(file, task, segment),
                 _ => null,
             };
             if (error is not null)
@@ -171,12 +174,12 @@ internal sealed class ElfImage
         return null;
     }
 
-    private LoadError? ReadInterpreter(PageCache file, in ElfSegment segment)
+    private LoadError? ReadInterpreter(PageCache file, Task? task, in ElfSegment segment)
     {
         if (segment.FileSize is < 2 or > MaxInterpreterName || segment.Offset > PageCache.MaxSize)
             return Malformed("has a malformed interpreter name");
         byte[] name = new byte[segment.FileSize];
-        if (file.Read(segment.Offset, name) != name.Length)
+        if (file.Read(segment.Offset, name, task) != name.Length)
             return new LoadError(Errno.EIO, "is truncated: the interpreter's name lies beyond its end");
         if (name[^1] != 0)
             return Malformed("has a malformed interpreter name");

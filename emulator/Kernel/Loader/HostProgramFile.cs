@@ -73,7 +73,7 @@ public sealed class HostProgramFile : OpenFile
 
     public override long Read(Task task, Span<byte> buffer, ref long position)
     {
-        long read = _cache.Read((ulong)position, buffer);
+        long read = _cache.Read((ulong)position, buffer, task);
         if (read > 0)
             position += read;
         return read;

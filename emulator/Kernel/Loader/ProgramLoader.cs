@@ -72,7 +72,7 @@ public static class ProgramLoader
                     error = new LoadError(Errno.EACCES, "is not a regular file");
                     return null;
                 }
-                if (!IsScript(cache, out byte[]? interpreter, out byte[]? argument, out error))
+                if (!IsScript(cache, request.Task, out byte[]? interpreter, out byte[]? argument, out error))
                     return error is null ? LoadElf(request, file, cache, arguments, out error) : null;
                 if (depth == MaxScriptDepth)
                 {
@@ -99,12 +99,12 @@ public static class ProgramLoader
     }
 
     /// <summary>Reads "#! interpreter [argument]" (load_script).</summary>
-    private static bool IsScript(PageCache file, out byte[]? interpreter, out byte[]? argument, out LoadError? error)
+    private static bool IsScript(PageCache file, Task? task, out byte[]? interpreter, out byte[]? argument, out LoadError? error)
     {
         interpreter = argument = null;
         error = null;
         Span<byte> buffer = stackalloc byte[ScriptLineLength];
-        long read = file.Read(0, buffer);
+        long read = file.Read(0, buffer, task);
         if (read < 2 || buffer[0] != '#' || buffer[1] != '!')
             return false;
         ReadOnlySpan<byte> line = buffer[2..(int)read];
@@ -153,7 +153,7 @@ public static class ProgramLoader
 
     private static LoadedProgram? LoadElf(ExecRequest request, OpenFile file, PageCache cache, IReadOnlyList<byte[]> arguments, out LoadError? error)
     {
-        if (ElfImage.Read(cache, out error) is not { } image)
+        if (ElfImage.Read(cache, request.Task, out error) is not { } image)
             return null;
         OpenFile? interpreterFile = null;
         Mm? mm = null;
@@ -164,7 +164,7 @@ public static class ProgramLoader
             if (image.Interpreter is { } name)
             {
                 interpreterFile = OpenInterpreter(request, file, name, out error);
-                interpreter = interpreterFile is null ? null : ReadInterpreter(interpreterFile, name, out error);
+                interpreter = interpreterFile is null ? null : ReadInterpreter(interpreterFile, request.Task, name, out error);
                 if (interpreter is null)
                     return null;
             }
@@ -183,12 +183,12 @@ public static class ProgramLoader
         }
     }
 
-    private static ElfImage? ReadInterpreter(OpenFile file, byte[] name, out LoadError? error)
+    private static ElfImage? ReadInterpreter(OpenFile file, Task? task, byte[] name, out LoadError? error)
     {
         ElfImage? image = null;
         error = new LoadError(Errno.EACCES, "is not a regular file");
         if (file.Mapping is { } cache)
-            image = ElfImage.Read(cache, out error);
+            image = ElfImage.Read(cache, task, out error);
         if (error is not null)
         {
             int errno = error.Errno == Errno.ENOEXEC ? Errno.ELIBBAD : error.Errno;

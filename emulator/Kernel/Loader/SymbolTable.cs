@@ -31,10 +31,10 @@ public sealed class SymbolTable
     public static SymbolTable Read(PageCache file)
     {
         var symbols = new List<(ulong, ulong, string)>();
-        if (ElfImage.Read(file, out _) is { } image && image.SectionSize == SectionSize && image.SectionsOffset < file.Size)
+        if (ElfImage.Read(file, task: null, out _) is { } image && image.SectionSize == SectionSize && image.SectionsOffset < file.Size)
         {
             byte[] sections = new byte[image.SectionCount * SectionSize]; // The count has 16 bits.
-            int count = (int)Math.Max(0, file.Read(image.SectionsOffset, sections)) / SectionSize;
+            int count = (int)Math.Max(0, file.Read(image.SectionsOffset, sections, task: null)) / SectionSize;
             int tables = 0, nameBytes = 0;
             for (int i = 0; i < count && tables < MaxTables; i++)
             {
@@ -75,7 +75,7 @@ public sealed class SymbolTable
         if (offset >= file.Size || size > MaxTable)
             return [];
         byte[] bytes = new byte[Math.Min(size, file.Size - offset)];
-        return file.Read(offset, bytes) == bytes.Length ? bytes : [];
+        return file.Read(offset, bytes, task: null) == bytes.Length ? bytes : [];
     }
 
     /// <summary>The symbol that covers an address of the file (load bias subtracted): its name and how far behind its start.</summary>

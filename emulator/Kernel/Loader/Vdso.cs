@@ -21,7 +21,7 @@ public sealed class Vdso(PageAllocator pages)
             if (_cache is null)
             {
                 _cache = new ShmemPageCache(pages);
-                _cache.Write(0, VdsoImage.Build(RealtimeOffsetNs));
+                _cache.Write(0, VdsoImage.Build(RealtimeOffsetNs), task);
             }
         }
         long mapped = mm.MapSpecial(task, 4096, Flags, _cache, "[vdso]");

@@ -99,7 +99,7 @@ public sealed class HostPageCache : PageCache
     }
 
     /// <summary>Writes through to the host, so that only stores of mappings are ever owed to it.</summary>
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task)
     {
         long written = base.Write(offset, buffer, task);
         if (written <= 0)

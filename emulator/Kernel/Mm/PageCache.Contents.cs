@@ -7,8 +7,14 @@ namespace Emulator.Kernel.Memory;
 public abstract unsafe partial class PageCache
 {
     /// <summary>Copies from the file, stopping at its end; holes read as zeroes and stay holes.</summary>
+    /// <param name="offset">Where in the file.</param>
+    /// <param name="buffer">What to fill.</param>
+    /// <param name="task">
+    /// The caller. Null: the kernel reads for itself, for a report or before a task runs; it takes no frame then, waits for nobody and leaves
+    /// the pages as they are.
+    /// </param>
     /// <returns>Bytes copied, or a negative errno.</returns>
-    public virtual long Read(ulong offset, Span<byte> buffer, Task? task = null)
+    public virtual long Read(ulong offset, Span<byte> buffer, Task? task)
     {
         ulong size = Size;
         if (offset >= size)
@@ -17,46 +23,67 @@ public abstract unsafe partial class PageCache
         for (int done = 0; done < total;)
         {
             ulong at = offset + (ulong)done;
-            int inPage = (int)(at & 0xFFF);
-            Span<byte> part = buffer.Slice(done, Math.Min(total - done, 4096 - inPage));
-            long error = GetPage(task, at >> 12, NeedsFill, out Pfn frame);
-            if (error == -Errno.ENOENT)
-            {
-                part.Clear();
-            }
-            else if (error < 0)
-            {
-                if (task is not null || !TryReadBeneath(at, part))
-                    return done > 0 ? done : error;
-            }
-            else
-            {
-                new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame) + inPage, part.Length).CopyTo(part);
-                PageAllocator.MarkAccessed(ref Pages[frame]);
-                Pages.Put(frame);
-            }
+            Span<byte> part = buffer.Slice(done, Math.Min(total - done, 4096 - (int)(at & 0xFFF)));
+            long error = task is null ? Peek(at, part) : ReadPart(task, at, part);
+            if (error < 0)
+                return done > 0 ? done : error;
             done += part.Length;
         }
         return total;
     }
 
-    /// <summary>
-    /// The kernel's own reading, for reports above all, gets by without a frame when there is none: what the cache does not have is as it lies beneath.
-    /// </summary>
-    private bool TryReadBeneath(ulong offset, Span<byte> part)
+    /// <summary>Copies within a page, which is brought in.</summary>
+    private long ReadPart(Task task, ulong offset, Span<byte> part)
     {
+        long error = GetPage(task, offset >> 12, NeedsFill, out Pfn frame);
+        if (error == -Errno.ENOENT)
+        {
+            part.Clear();
+            return 0;
+        }
+        if (error < 0)
+            return error;
+        new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame) + (offset & 0xFFF), part.Length).CopyTo(part);
+        PageAllocator.MarkAccessed(ref Pages[frame]);
+        Pages.Put(frame);
+        return 0;
+    }
+
+    /// <summary>Copies within a page, which stays where it is: in memory, or beneath. What is swapped out is not read (-EIO).</summary>
+    private long Peek(ulong offset, Span<byte> part)
+    {
+        ulong index = offset >> 12;
+        Pfn frame;
+        bool present;
+        lock (_lock)
+        {
+            present = _index.TryGet(index, out frame);
+            if (present)
+                Pages.Get(frame);
+            else if (_swapped.TryGet(index, out _))
+                return -Errno.EIO;
+        }
+        if (present)
+        {
+            new ReadOnlySpan<byte>(Pages.Memory.Pointer(frame) + (offset & 0xFFF), part.Length).CopyTo(part);
+            Pages.Put(frame);
+            return 0;
+        }
         if (!NeedsFill)
-            return false;
+        {
+            part.Clear();
+            return 0;
+        }
         byte[] page = new byte[4096];
-        if (!Fill(offset >> 12, page))
-            return false;
+        if (!Fill(index, page))
+            return -Errno.EIO;
         page.AsSpan((int)(offset & 0xFFF), part.Length).CopyTo(part);
-        return true;
+        return 0;
     }
 
     /// <summary>Copies into the file, which grows as needed.</summary>
     /// <returns>Bytes copied (fewer than asked when memory runs out), or a negative errno.</returns>
-    public virtual long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
+    public virtual long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task)
     {
         if (offset > MaxSize || (ulong)buffer.Length > MaxSize - offset)
             return -Errno.EFBIG;

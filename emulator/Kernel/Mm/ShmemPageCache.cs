@@ -73,7 +73,7 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
         Pages.Overcommit?.Add(-(long)promised);
     }
 
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null)
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task)
     {
         Seals seals = Seals;
         if ((seals & Seals.AnyWrite) != 0)

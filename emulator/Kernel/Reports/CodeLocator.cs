@@ -55,12 +55,12 @@ internal sealed class CodeLocator
     private static ulong? ToLinkAddress(PageCache file, ulong offset)
     {
         Span<byte> header = stackalloc byte[HeaderSize];
-        if (file.Read(0, header) != HeaderSize)
+        if (file.Read(0, header, task: null) != HeaderSize)
             return null;
         ulong table = BinaryPrimitives.ReadUInt64LittleEndian(header[32..]);
         int count = BinaryPrimitives.ReadUInt16LittleEndian(header[56..]);
         Span<byte> segment = stackalloc byte[ProgramHeaderSize];
-        for (int i = 0; i < count && file.Read(table + (ulong)(i * ProgramHeaderSize), segment) == ProgramHeaderSize; i++)
+        for (int i = 0; i < count && file.Read(table + (ulong)(i * ProgramHeaderSize), segment, task: null) == ProgramHeaderSize; i++)
         {
             ulong start = BinaryPrimitives.ReadUInt64LittleEndian(segment[8..]), size = BinaryPrimitives.ReadUInt64LittleEndian(segment[32..]);
             if (BinaryPrimitives.ReadUInt32LittleEndian(segment) == LoadSegment && offset - start < size)

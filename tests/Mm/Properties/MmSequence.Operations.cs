@@ -420,7 +420,7 @@ internal sealed unsafe partial class MmSequence
         if (page >= model.Pages)
             return null;
         model.At(page).Value = ++_lastMark;
-        return Expect("write", cache.Write(Bytes(page), PageOf(_lastMark)), 4096);
+        return Expect("write", cache.Write(Bytes(page), PageOf(_lastMark), task: null), 4096);
     }
 
     private string? Truncate(int which, int pages)

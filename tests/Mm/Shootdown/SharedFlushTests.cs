@@ -50,6 +50,20 @@ public sealed unsafe class SharedFlushTests
             stand.Load(1, kept);
             Gone(stand, 1, SharedStand.Base);
         },
+        ["linked until just now, and not flushed yet"] = static stand =>
+        {
+            AddressSpace running = stand.Attach(), kept = stand.Attach();
+            stand.Run(1, running);
+            stand.Leave(2, kept);
+            // What a change of another vCPU has done of CutLinks, or a sharer's own munmap: two changes of one host are not in each other's way.
+            MmuGather[] others = [TakeLink(running), TakeLink(kept)];
+            stand.Unmap(0);
+            stand.Load(2, kept);
+            Gone(stand, 1, SharedStand.Base);
+            Gone(stand, 2, SharedStand.Base);
+            foreach (MmuGather other in others)
+                other.Finish();
+        },
         ["lazy, waking up"] = static stand =>
         {
             AddressSpace sharer = stand.Attach();
@@ -243,7 +257,7 @@ public sealed unsafe class SharedFlushTests
     /// <summary>The scenes that are about what a policy lacks.</summary>
     private static IEnumerable<string> Expected(string policy) => policy switch
     {
-        "loaded-only" => ["kept", "kept behind a running sharer", "lazy, waking up", "many on many", "mapped twice", "two regions", "rights", "reclaim's batch", "an entry found empty while a batch is owed"],
+        "loaded-only" => ["kept", "kept behind a running sharer", "linked until just now, and not flushed yet", "lazy, waking up", "many on many", "mapped twice", "two regions", "rights", "reclaim's batch", "an entry found empty while a batch is owed"],
         "after-free" => ["freed before the end is announced"],
         // Lazy vCPUs leave when tables go; and what was attached since a vCPU last looked counts as changed.
         "batched-no-bump" => _scenes.Keys.Except(["lazy, while tables go", "a second region, attached while it runs"], StringComparer.Ordinal),
@@ -263,6 +277,14 @@ public sealed unsafe class SharedFlushTests
         int before = stand.Vcpus.Findings.Count;
         if (stand.Touch(vcpu, address))
             Assert.That(stand.Vcpus.Findings, Has.Count.GreaterThan(before), $"vCPU {vcpu} translates {address:x}, and the checker did not see it");
+    }
+
+    /// <summary>The flush is still owed.</summary>
+    private static MmuGather TakeLink(AddressSpace sharer)
+    {
+        var gather = new MmuGather(sharer, null);
+        gather.AddLink(sharer.Tables.ClearLink(SharedStand.Base), SharedStand.Base, SharedStand.Base + SharedStand.Unit);
+        return gather;
     }
 
     /// <summary>Takes pages out of the host's tables as try_to_unmap_one does.</summary>

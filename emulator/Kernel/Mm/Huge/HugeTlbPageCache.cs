@@ -55,7 +55,7 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
     }
 
     /// <summary>hugetlbfs has no write(2).</summary>
-    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task = null) => -Errno.EINVAL;
+    public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task) => -Errno.EINVAL;
 
     /// <summary>The huge page at an index (of huge pages), with a reference; false: a hole.</summary>
     internal bool TryGetHuge(ulong hugeIndex, out Pfn head) => base.GetPage(null, hugeIndex << IndexShift, create: false, out head) == 0;
