@@ -92,7 +92,13 @@ internal unsafe ref struct Binding
         if (Instruction.IsIPRelativeMemoryOperand)
         {
             Op->Base = RegisterOffset.BlockRip;
-            Op->Disp = (int)(Instruction.IPRelativeMemoryAddress - BlockRip);
+            long distance = (long)(Instruction.IPRelativeMemoryAddress - BlockRip);
+            Op->Disp = (int)distance;
+            if (distance != Op->Disp && !address32)
+            {
+                Op->Disp = (int)(Instruction.IPRelativeMemoryAddress - Instruction.NextIP);
+                Op->Scale |= AnyAddress.FromNext;
+            }
         }
         else
         {
@@ -109,7 +115,7 @@ internal unsafe ref struct Binding
         };
         if (address32)
             Op->Scale |= AnyAddress.Address32;
-        if (Complete || address32 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase)
+        if (Complete || (Op->Scale & (AnyAddress.Address32 | AnyAddress.FromNext)) != 0 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase)
             return OperandForm.Any;
         return index == Register.None ? OperandForm.Base : OperandForm.Index;
     }

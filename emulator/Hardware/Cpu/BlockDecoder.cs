@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Iced.Intel;
 
 namespace Emulator.Hardware.Cpu;
@@ -7,6 +8,8 @@ internal sealed unsafe class BlockDecoder
 {
     /// <summary>Longest block, so that a vCPU polls for attention often enough and a count fits its byte.</summary>
     private const int MaxInstructions = 64;
+    /// <summary>In bytes.</summary>
+    public const int LongestInstruction = 15;
     /// <summary>No instruction makes more accesses than ENTER's 33; the total fits its byte.</summary>
     private const int MaxAccesses = 220;
 
@@ -43,6 +46,8 @@ internal sealed unsafe class BlockDecoder
                 *op = default;
                 var b = new Binding { Instruction = ref instruction, Op = op, Features = _features, BlockRip = rip, Complete = complete };
                 InstructionBinder.Bind(ref b);
+                if (instruction.IsInvalid && instruction.Length == LongestInstruction && IsTooLong(bytes + offset))
+                    op->Fn = EntryPoint.Resolve(&TooLong);
                 accesses += b.Accesses;
                 op->Offset = (ushort)offset;
                 op->Count = (byte)++count;
@@ -65,6 +70,28 @@ internal sealed unsafe class BlockDecoder
             return new ReadOnlySpan<Op>(_ops, 0, count + 1);
         }
     }
+
+    private static ReadOnlySpan<byte> LegacyPrefixes => [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3];
+
+    /// <summary>
+    /// Whether 15 bytes that are no instruction are the beginning of one, which raises #GP instead of #UD (SDM vol. 2, 2.3.11): the decoder does not tell. Opcodes that
+    /// do not exist have no operands that would make them too long. What is being decoded ends with such bytes, so the decoder is free.
+    /// </summary>
+    private bool IsTooLong(byte* bytes)
+    {
+        int prefixes = new ReadOnlySpan<byte>(bytes, LongestInstruction).IndexOfAnyExcept(LegacyPrefixes);
+        if (prefixes < 0)
+            return true;
+        byte* rest = stackalloc byte[LongestInstruction];
+        new Span<byte>(rest, LongestInstruction).Clear();
+        Buffer.MemoryCopy(bytes + prefixes, rest, LongestInstruction, LongestInstruction - prefixes);
+        _reader.Start(rest, LongestInstruction);
+        _decoder.Decode(out Instruction instruction);
+        return !instruction.IsInvalid && prefixes + instruction.Length > LongestInstruction;
+    }
+
+    [MethodImpl(Chain.Hot)]
+    private static nint TooLong(VcpuState* c, Op* op) => Chain.Raise(c, op, Vector.GeneralProtection);
 
     private sealed class PageReader : CodeReader
     {

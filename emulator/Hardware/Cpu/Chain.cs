@@ -32,7 +32,9 @@ internal static unsafe class Chain
     [MethodImpl(Hot)]
     private static nint BranchSlow(VcpuState* c, Op* op)
     {
-        ulong rip = c->Registers.BlockRip + (ulong)op->Disp;
+        // Counted from the next instruction, as it was encoded: a distance from the block's first byte that needs more than 32 bits has lost the rest.
+        int next = op->Offset + op->Length;
+        ulong rip = c->Registers.BlockRip + (ulong)next + (ulong)(op->Disp - next);
         if ((c->Budget | c->Attention) < 0)
             return Leave(c, rip, HandlerExit.Attention);
         JumpCacheEntry* entry = JumpCache.Slot(c, rip);

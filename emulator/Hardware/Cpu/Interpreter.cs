@@ -9,7 +9,7 @@ namespace Emulator.Hardware.Cpu;
 /// </summary>
 internal sealed unsafe class Interpreter : IDisposable
 {
-    private const int PageSize = 4096, PageMask = PageSize - 1, LongestInstruction = 15;
+    private const int PageSize = 4096, PageMask = PageSize - 1, LongestInstruction = BlockDecoder.LongestInstruction;
 
     private readonly Vcpu _vcpu;
     private readonly VcpuState* _c;

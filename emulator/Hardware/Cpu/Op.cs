@@ -12,7 +12,7 @@ public unsafe struct Op
     public Handler Fn;
     /// <summary>Immediate operand; for a direct branch, the linked target (an <see cref="Op"/> pointer) or 0.</summary>
     public long Imm;
-    /// <summary>Displacement of the memory operand; for a direct branch, the target relative to the block's first byte.</summary>
+    /// <summary>Displacement of the memory operand; for a direct branch, the low half of the target's distance from the block's first byte.</summary>
     public int Disp;
     public byte Dst;
     public byte Src;

@@ -29,13 +29,16 @@ internal readonly unsafe struct IndexAddress : IAddress
         => Reg.Read<ulong>(c, op->Base) + (Reg.Read<ulong>(c, op->Index) << op->Scale) + (ulong)op->Disp;
 }
 
-/// <summary>Any form: FS or GS base, 32-bit address size.</summary>
+/// <summary>Any form: FS or GS base, 32-bit address size, more than 2 GiB from the block's first byte.</summary>
 internal readonly unsafe struct AnyAddress : IAddress
 {
     public static bool IsQuick => false;
 
     /// <summary>Mark in <see cref="Op.Scale"/>: the effective address is cut to 32 bits before the segment base is added.</summary>
     public const byte Address32 = 0x80;
+
+    /// <summary>Mark in <see cref="Op.Scale"/>: the displacement counts from the next instruction. From the block's first byte it can need more than 32 bits.</summary>
+    public const byte FromNext = 0x40;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Of(VcpuState* c, Op* op) => Effective(c, op) + Reg.Read<ulong>(c, op->Seg);
@@ -44,7 +47,9 @@ internal readonly unsafe struct AnyAddress : IAddress
     public static ulong Effective(VcpuState* c, Op* op)
     {
         ulong address = Reg.Read<ulong>(c, op->Base) + (Reg.Read<ulong>(c, op->Index) << (op->Scale & 3)) + (ulong)op->Disp;
-        return (op->Scale & Address32) != 0 ? (uint)address : address;
+        if ((op->Scale & (Address32 | FromNext)) == 0)
+            return address;
+        return (op->Scale & FromNext) != 0 ? address + op->Offset + op->Length : (uint)address;
     }
 }
 

@@ -18,29 +18,18 @@ internal sealed unsafe class ScratchBlocks(BlockDecoder decoder) : IDisposable
 
     public Op* Get(ulong rip, byte* bytes, int length)
     {
-        // In bounds: no more than 15 bytes come, and one instruction makes two operations at most.
+        // In bounds: 1 to 15 bytes come, and one instruction makes two operations at most. They are a whole one or 15, for which the decoder always has an answer.
         UInt128 key = 0;
         Buffer.MemoryCopy(bytes, &key, sizeof(UInt128), length);
         int slot = (int)((rip ^ (rip >> 12)) % Entries);
         Op* ops = _ops + slot * OpsPerEntry;
-        if (_keys[slot] != (rip, length, key) || length == 0)
+        if (_keys[slot] != (rip, length, key))
         {
-            ReadOnlySpan<Op> decoded = decoder.Decode(rip, bytes, length, complete: true, limit: 1);
-            if (decoded.IsEmpty)
-            {
-                // More than 15 bytes of prefixes: #GP, see SDM vol. 2, 2.3.11; Iced reports no instruction.
-                ops[0] = new Op { Fn = &TooLong, Count = 1 };
-            }
-            else
-            {
-                decoded.CopyTo(new Span<Op>(ops, OpsPerEntry));
-            }
+            decoder.Decode(rip, bytes, length, complete: true, limit: 1).CopyTo(new Span<Op>(ops, OpsPerEntry));
             _keys[slot] = (rip, length, key);
         }
         return ops;
     }
-
-    private static nint TooLong(VcpuState* c, Op* op) => Chain.Raise(c, op, Vector.GeneralProtection);
 
     public void Dispose() => NativeMemory.AlignedFree(_ops);
 }

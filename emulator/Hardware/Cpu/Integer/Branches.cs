@@ -29,7 +29,7 @@ internal static unsafe class Branches
         return handler;
     }
 
-    /// <summary>The target of a direct branch, relative to the block. A 16-bit operand size is refused: processors disagree about it.</summary>
+    /// <summary>The target of a direct branch, relative to the block; what is more than 32 bits comes back in <see cref="Chain.BranchSlow"/>. A 16-bit operand size is refused: processors disagree about it.</summary>
     private static bool Target(ref Binding b)
     {
         if (b.Instruction.Op0Kind != OpKind.NearBranch64)

@@ -172,9 +172,6 @@ internal static unsafe class Moves
             b.Dst(0);
             return small ? &Pop<ushort> : &Pop<ulong>;
         }
-        // POP computes the address of its destination after RSP has moved (SDM vol. 2, POP).
-        if (b.Op->Base == VcpuRegisters.Rsp * 8)
-            b.Op->Disp += small ? 2 : 8;
         return small ? &PopMemory<ushort> : &PopMemory<ulong>;
     }
 
@@ -317,10 +314,12 @@ internal static unsafe class Moves
         T* source = Access.Read<T>(c, stack);
         if (source == null)
             return Chain.StackFault(c, op);
-        if (!Access.Write(c, AnyAddress.Of(c, op), *source))
-            return Chain.Fault(c, op);
+        // The address of the destination is computed after RSP has moved (SDM vol. 2, POP).
         c->Registers.Gpr[VcpuRegisters.Rsp] = stack + (ulong)sizeof(T);
-        return op[1].Fn(c, op + 1);
+        if (Access.Write(c, AnyAddress.Of(c, op), *source))
+            return op[1].Fn(c, op + 1);
+        c->Registers.Gpr[VcpuRegisters.Rsp] = stack;
+        return Chain.Fault(c, op);
     }
 
     [MethodImpl(Chain.Hot)]

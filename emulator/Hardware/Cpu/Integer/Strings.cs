@@ -14,6 +14,8 @@ internal static unsafe class Strings
     private const byte Rax = VcpuRegisters.Rax * 8, Rcx = VcpuRegisters.Rcx * 8, Rsi = VcpuRegisters.Rsi * 8, Rdi = VcpuRegisters.Rdi * 8;
     /// <summary>Marks in <see cref="Op.Aux"/>.</summary>
     private const byte Rep = 1, WhileNotEqual = 2, Address32 = 4;
+    /// <summary>Answer of <c>IStep.Many</c>: its store met decoded code, perhaps this very block, and the instruction must start anew (<see cref="VcpuState.Retry"/>).</summary>
+    private const ulong Again = ulong.MaxValue;
 
     public static Handler Bind(ref Binding b)
     {
@@ -81,7 +83,7 @@ internal static unsafe class Strings
         static abstract bool Fills { get; }
         static abstract bool Source { get; }
         static abstract bool Destination { get; }
-        /// <summary>Does many steps within a page, if it can; the number done.</summary>
+        /// <summary>Does many steps within a page, if it can; the number done, or <see cref="Again"/>.</summary>
         static abstract ulong Many<T>(VcpuState* c, ulong source, ulong destination, ulong count, bool down) where T : unmanaged, IBinaryInteger<T>;
     }
 
@@ -146,6 +148,8 @@ internal static unsafe class Strings
             if (mask == ulong.MaxValue)
             {
                 done = TStep.Many<T>(c, c->Registers.Gpr[VcpuRegisters.Rsi] + Reg.Read<ulong>(c, op->Seg), c->Registers.Gpr[VcpuRegisters.Rdi], counter, down);
+                if (done == Again)
+                    return Outcome.Fault;
                 if (done != 0)
                     Advance<TStep>(c, down ? (ulong)-(long)(done * (ulong)sizeof(T)) : done * (ulong)sizeof(T), mask);
             }
@@ -179,6 +183,9 @@ internal static unsafe class Strings
         return offset + (ulong)sizeof(T) > 4096 ? 0 : offset / (ulong)sizeof(T) + 1;
     }
 
+    /// <summary>What <c>Many</c> answers when its store is refused: a fault is left to the single step, which finds the source's first.</summary>
+    private static ulong NotStored(VcpuState* c) => c->Vector == VcpuState.Retry ? Again : 0;
+
     private readonly struct Move : IStep
     {
         public static int Accesses => 2;
@@ -204,7 +211,9 @@ internal static unsafe class Strings
                 return 0;
             // The destination first: dropping decoded code there serves interrupts, among them flushes, after which an earlier translation of the source is none.
             T* to = Access.Modify<T>(c, destination);
-            T* from = to == null ? null : Access.Read<T>(c, source);
+            if (to == null)
+                return NotStored(c);
+            T* from = Access.Read<T>(c, source);
             // Two linear pages may be one frame.
             if (from == null || (ulong)((byte*)to - (byte*)from) < count * (ulong)sizeof(T))
                 return 0;
@@ -233,7 +242,7 @@ internal static unsafe class Strings
                 return 0;
             T* to = Access.Modify<T>(c, destination);
             if (to == null)
-                return 0;
+                return NotStored(c);
             new Span<T>(to, (int)count).Fill(Reg.Read<T>(c, Rax));
             return count;
         }
