@@ -44,7 +44,7 @@ public sealed class Platform : IDisposable
     /// <summary>What RDTSC reads, in nanoseconds: the host's monotonic clock unless the kernel gives another.</summary>
     public Func<ulong> ReadTimestamp { get; set; } = static () => (ulong)(System.Diagnostics.Stopwatch.GetTimestamp() * (1_000_000_000 / System.Diagnostics.Stopwatch.Frequency));
 
-    /// <summary>A counter's sum over the vCPUs.</summary>
+    /// <summary>A counter's sum over the vCPUs. In bounds: a named counter of vCPUs that exist.</summary>
     public unsafe ulong Total(Counter counter)
     {
         ulong sum = 0;

@@ -23,6 +23,7 @@ internal enum OperandForm
 internal unsafe ref struct Binding
 {
     public ref readonly Instruction Instruction;
+    // In bounds: an element of the decoder's buffer. What an instruction says of itself ends up as a register's offset, a scale of 0 to 3, a guest address, or an immediate, which handlers mask.
     public Op* Op;
     public CpuFeatures Features;
     /// <summary>Linear address of the block's first byte.</summary>

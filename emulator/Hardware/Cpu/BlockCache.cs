@@ -53,6 +53,7 @@ internal sealed unsafe class BlockCache : IDecodedCode, IDisposable
     /// <summary>The newest retirement.</summary>
     public long Epoch => Volatile.Read(ref _epoch);
 
+    // In bounds: both numbers are keys of dictionaries.
     public Block* Find(ulong frame, int offset)
     {
         lock (_lock)

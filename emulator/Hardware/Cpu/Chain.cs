@@ -12,6 +12,8 @@ namespace Emulator.Hardware.Cpu;
 /// </remarks>
 internal static unsafe class Chain
 {
+    // In bounds: every operation but a block's last has a next one, and the last does not enter it (Binding.EndsBlock); one that counts more than one instruction has a previous one.
+    // A link is a block of the same frame, put there by Interpreter.Find and retired together with the branch.
     /// <summary>What handlers are marked with: no option.</summary>
     public const MethodImplOptions Hot = 0;
 

@@ -25,7 +25,7 @@ internal sealed unsafe class CodePage : IDisposable
     /// <summary>Copies a decoded block into the page's memory and publishes it.</summary>
     public Block* Add(int offset, ReadOnlySpan<Op> ops)
     {
-        // At most 66 (BlockDecoder), so that any block fits into an empty chunk.
+        // In bounds: at most 66 (BlockDecoder), so that any block fits into an empty chunk. The offset is a key.
         int needed = ops.Length + 1;
         if (_chunks.Count == 0 || _used + needed > ChunkOps)
         {

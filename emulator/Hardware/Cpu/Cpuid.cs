@@ -23,6 +23,7 @@ internal static unsafe class Cpuid
 
     public static (uint A, uint B, uint C, uint D) Leaf(uint leaf, uint subleaf, CpuFeatures f, int cpu, int cpus)
     {
+        // In bounds: leaf and subleaf are compared, and index nothing but the brand string, whose three leaves are its 48 characters.
         uint Bit(CpuFeatures feature, int bit) => f.HasFlag(feature) ? 1u << bit : 0;
         // Beyond the last leaf Intel processors answer as for the last basic one.
         if (leaf is > MaxLeaf and < 0x80000000 or > MaxExtendedLeaf)

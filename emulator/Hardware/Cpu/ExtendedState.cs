@@ -16,7 +16,7 @@ public static unsafe class ExtendedState
     private const int HeaderOffset = FxsaveImage.Size, HeaderSize = 64;
     /// <summary>The parts of the legacy region: x87 before and behind MXCSR, MXCSR with its mask, the vector registers.</summary>
     private const int MxcsrOffset = 24, RegistersOffset = 32, VectorsOffset = 160;
-    /// <summary>Bytes that pass through the vCPU's bounce buffer at once.</summary>
+    /// <summary>Bytes that pass through the vCPU's bounce buffer at once. In bounds: half of it; parts and sizes are constants, and what an area says of its own layout is only compared.</summary>
     private const int Piece = 64;
 
     /// <summary>Bytes of an area in the standard format.</summary>

@@ -10,6 +10,7 @@ namespace Emulator.Hardware.Cpu;
 /// </summary>
 public static unsafe class Flags
 {
+    // In bounds: nothing here but two fields of the state.
     public const ulong Carry = 1 << 0, Parity = 1 << 2, Adjust = 1 << 4, Zero = 1 << 6, Sign = 1 << 7,
         Trap = 1 << 8, Interrupt = 1 << 9, Direction = 1 << 10, Overflow = 1 << 11, NestedTask = 1 << 14, Resume = 1 << 16,
         AlignmentCheck = 1 << 18, Identification = 1 << 21;

@@ -49,7 +49,7 @@ internal sealed unsafe class HostCode : IDisposable
     public void* LoadMxcsr { get; }
     public void* StoreMxcsr { get; }
 
-    /// <summary>Makes code callable; it lives as long as the platform.</summary>
+    /// <summary>Makes code callable; it lives as long as the platform. In bounds: the code is a constant of ours, and pages are reserved for all of it.</summary>
     public void* Add(ReadOnlySpan<byte> code)
     {
         nuint bytes = ((nuint)code.Length + 4095) & ~(nuint)4095;

@@ -71,6 +71,7 @@ internal static unsafe class EntryPoint
 {
     public static Handler Resolve(Handler handler)
     {
+        // In bounds: the handler is ours, and so is what its stub says; a guest only chooses which.
         // FF 25 rel32: jmp [rip + rel32]. Before compilation the slot points into the stub itself, right behind the jump.
         byte* stub = (byte*)handler;
         if (System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture != System.Runtime.InteropServices.Architecture.X64

@@ -148,6 +148,7 @@ internal sealed unsafe class Interpreter : IDisposable
         return block->Ops;
     }
 
+    // In bounds: only compared.
     private static bool IsIn(Block* block, Op* op) => block != null && op >= block->Ops && op < block->Ops + block->OpCount;
 
     /// <summary>Decodes and publishes the block at an offset of a frame; null when its first instruction crosses the page's end.</summary>
@@ -179,6 +180,7 @@ internal sealed unsafe class Interpreter : IDisposable
     {
         VcpuState* c = _c;
         ulong rip = c->Registers.Rip;
+        // In bounds: what is taken from the first page ends with it, and the second gives what 15 bytes need beyond that.
         byte* bytes = stackalloc byte[LongestInstruction + 1];
         if (!Fetch(rip, out Pfn frame))
             return null;

@@ -6,6 +6,7 @@ namespace Emulator.Hardware.Cpu;
 /// One decoded operation, bound to its handler. 32 bytes, so that two share a cache line. Register operands are byte offsets into
 /// <see cref="VcpuRegisters"/> (AH is 1), x87 and MMX registers are numbers, vector registers <see cref="Simd.Xmm.Scale"/> times that.
 /// </summary>
+/// <remarks>In bounds: whatever byte names a register, <see cref="Reg"/>, <see cref="Simd.Xmm"/> and <see cref="Simd.Mmx"/> stay within the state.</remarks>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct Op
 {

@@ -71,7 +71,11 @@ internal static unsafe class Reg
 }
 
 /// <summary>Where an operation reads an operand. The answer is a pointer, or null: then the handler ends with <see cref="Missed"/>, having changed nothing.</summary>
-/// <remarks>The pointer's type is the caller's business, and no member has a body here: the ahead-of-time compiler leaves calls of such members to the JIT.</remarks>
+/// <remarks>
+/// The pointer's type is the caller's business, and no member has a body here: the ahead-of-time compiler leaves calls of such members to the JIT.
+/// In bounds for the size asked for, which is that of the type it is read as: in the state, the operation, a page of guest memory or the bounce buffer. It is read at once: the next
+/// access may use the buffer, or serve an interrupt that takes the page away.
+/// </remarks>
 internal unsafe interface ISource
 {
     static abstract bool Faults { get; }

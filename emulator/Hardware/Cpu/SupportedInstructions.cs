@@ -17,6 +17,7 @@ public static unsafe class SupportedInstructions
     /// <summary>Whether the interpreter executes the instruction, or faults as a processor does.</summary>
     public static bool IsImplemented(in Instruction instruction)
     {
+        // In bounds: bound, not run; the examples are ours.
         Op op = default;
         var binding = new Binding { Instruction = ref instruction, Op = &op, Features = CpuFeatures.Max, BlockRip = instruction.IP };
         return instruction.Code != Code.INVALID && InstructionBinder.Bind(ref binding);

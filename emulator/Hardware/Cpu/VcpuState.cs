@@ -152,7 +152,7 @@ public unsafe struct VcpuState
 
     /// <summary>Handle of the managed <see cref="Smp.Vcpu"/>, for slow paths.</summary>
     public nint Self;
-    /// <summary>Scratch for accesses that cross a page.</summary>
+    /// <summary>Scratch for accesses that cross a page. In bounds: its users' sizes and places in it are constants.</summary>
     public fixed byte Bounce[128];
 
     /// <summary>The vector that <see cref="Mmu"/> records for a non-canonical address; becomes #GP or #SS by the operand's segment.</summary>
@@ -160,6 +160,7 @@ public unsafe struct VcpuState
     /// <summary>The vector that <see cref="Mmu"/> records when a store hit decoded code: the instruction runs again, singly.</summary>
     public const int Retry = 0x101;
 
+    // In bounds: for who looks at the state from outside, with a number of his own; handlers use Xmm.Register.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public byte* VectorRegister(int n) => (byte*)Unsafe.AsPointer(ref Registers.Vectors[n * VcpuRegisters.VectorSlot]);
 }

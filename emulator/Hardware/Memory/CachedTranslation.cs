@@ -43,6 +43,7 @@ public readonly record struct CachedTranslation(ulong Pcid, ulong Address, int L
     private static Pte RightsOf(ulong data, bool isTable) =>
         (Pte)(data & (TlbEntry.Writable | TlbEntry.User | (isTable ? 0 : TlbEntry.Dirty))) | ((data & TlbEntry.Executable) != 0 ? Pte.None : Pte.NoExecute);
 
+    // In bounds: all slots of an array, by its own count.
     private static void Copy(ref TlbArray array, bool isTable, List<CachedTranslation> to)
     {
         for (int slot = 0; slot < array.Slots; slot++)

@@ -41,6 +41,7 @@ public interface IDecodedCode
 /// </remarks>
 public sealed unsafe class CodeFrames
 {
+    // In bounds: one byte for each frame, and frames come from translations, which PageWalker found inside memory, or from the block cache, which has them from there.
     private readonly Platform _platform;
     private int _lock;
 

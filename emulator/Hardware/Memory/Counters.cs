@@ -87,6 +87,7 @@ public unsafe struct CounterValues
 {
     private fixed ulong _values[(int)Counter.Count];
 
+    // In bounds: the enumeration's own values, constants of the callers.
     public ref ulong this[Counter counter]
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

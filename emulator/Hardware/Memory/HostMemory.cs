@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 namespace Emulator.Hardware.Memory;
 
 /// <summary>Reservations of zeroed host memory that the host commits page by page, where it is touched.</summary>
+/// <remarks>In bounds: sizes are of a machine's configuration, refused where they overflow; parts of a reservation are checked by <see cref="PhysicalMemory"/>, which has them from the kernel.</remarks>
 public static unsafe partial class HostMemory
 {
     private const int ProtNone = 0, ProtRead = 1, ProtWrite = 2, ProtExecute = 4;

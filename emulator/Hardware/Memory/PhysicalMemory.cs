@@ -6,6 +6,7 @@ namespace Emulator.Hardware.Memory;
 /// The machine's memory: one host reservation, committed where it is touched, so that a machine may have far more than its host.
 /// Beside it lie two bytes a frame, reserved in the same lazy way, for the protocol of <see cref="CodeFrames"/>.
 /// </summary>
+/// <remarks>In bounds: every member that takes a frame compares it with <see cref="FrameCount"/>, but for <see cref="Expect"/>, which only advises the host.</remarks>
 public sealed unsafe class PhysicalMemory : IDisposable
 {
     private bool _disposed;
@@ -75,6 +76,7 @@ public sealed unsafe class PhysicalMemory : IDisposable
     /// <summary>Drops the decoded code of a frame that no guest has mapped: one that is being freed or handed out.</summary>
     public void DropCode(Pfn frame)
     {
+        Require(frame);
         if (Volatile.Read(ref Code[frame.Value]) != (byte)CodeState.None)
             CodeFrames?.Invalidate(null, frame, frame);
     }

@@ -36,6 +36,7 @@ public unsafe struct TlbState
     internal byte* Storage;
     internal ulong StorageBytes;
 
+    // In bounds: Memory for MemoryBytes, Code and Exposed for a byte of each frame; who adds to them has a translation.
     internal byte* Memory;
     internal ulong MemoryBytes;
     internal byte* Code;

@@ -85,6 +85,7 @@ public sealed class InterProcessor
             what.Serve(self!);
     }
 
+    // In bounds: masks have members that exist, and arrays are checked besides; no guest names a vCPU here.
     private unsafe void CallOthers(Vcpu? self, in VcpuMask targets, IpiRequest what, int count, bool selfToo)
     {
         var call = _calls.Get();

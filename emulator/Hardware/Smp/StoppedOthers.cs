@@ -19,7 +19,7 @@ internal abstract class StoppedOthers : IpiRequest
     /// <summary>Runs at most once, on the sender's thread; no two senders' acts at the same time.</summary>
     protected abstract void Act();
 
-    /// <summary>Interrupts of other kinds that a vCPU has served. A translation is good while it stays the same.</summary>
+    /// <summary>Interrupts of other kinds that a vCPU has served. A translation is good while it stays the same. In bounds: a field.</summary>
     public static unsafe ulong Served(Vcpu vcpu) => vcpu.State->Tlb.Served;
 
     /// <summary>False when nothing was done because the vCPU has served an interrupt since <paramref name="served"/> was read.</summary>

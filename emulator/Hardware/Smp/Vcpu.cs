@@ -37,6 +37,7 @@ public sealed unsafe partial class Vcpu : IDisposable
     /// <summary>Reasons in <see cref="VcpuState.Attention"/>; its sign tells whether there is any.</summary>
     private const long Interrupt = long.MinValue | 1, Kernel = long.MinValue | 2;
 
+    // In bounds: the state is one allocation of its type's size and lives as long as the platform; no number of a guest's comes here.
     private readonly ConcurrentQueue<IpiCall> _calls = new();
     private readonly Interpreter _interpreter;
     private GCHandle _handle;

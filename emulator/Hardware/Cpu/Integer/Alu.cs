@@ -98,6 +98,7 @@ internal static unsafe class Alu
         };
     }
 
+    // In bounds here and in the families like this one: operands come through ISource, Access and Reg alone, with sizes that are those of T; a value is never an index.
     [MethodImpl(Chain.Hot)]
     private static nint ToRegister<TAlu, T, TSource>(VcpuState* c, Op* op)
         where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource

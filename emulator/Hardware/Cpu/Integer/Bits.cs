@@ -101,6 +101,7 @@ internal static unsafe class Bits
     private static bool TryChange<TChange, T, TSource>(VcpuState* c, Op* op)
         where TChange : struct, IBitChange where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
+        // In bounds: bit numbers are masked to the operand's width, and what is above them is part of a guest address.
         // A register names a bit anywhere in memory: its upper part, signed, moves the address (SDM vol. 2, BT).
         ulong address = BitAddress<T, TSource>(c, op);
         T* target = TChange.Writes ? Access.Modify<T>(c, address) : Access.Read<T>(c, address);

@@ -28,6 +28,7 @@ internal static unsafe class Bmi
         _ => null,
     };
 
+    // In bounds: operands as in Alu; start, length and count of a bit field are numbers up to 255 that shifts mask or that are compared with the width.
     /// <summary>An operation of a register (its number in <see cref="Op.Aux"/>) and a register or memory operand.</summary>
     private interface IThree
     {

@@ -125,6 +125,7 @@ internal static unsafe class Branches
         return b.Instruction.Mnemonic == Mnemonic.Jecxz ? &JumpIf<CounterZero<uint>> : &JumpIf<CounterZero<ulong>>;
     }
 
+    // In bounds: a target is a guest address, looked up before anything there is run; return addresses and targets go through Access.
     [MethodImpl(Chain.Hot)]
     internal static nint JumpRelative(VcpuState* c, Op* op) => Chain.Branch(c, op);
 

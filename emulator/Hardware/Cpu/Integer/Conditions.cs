@@ -6,6 +6,7 @@ namespace Emulator.Hardware.Cpu.Integer;
 /// <summary>The eight conditions; the other eight are their negations (SDM vol. 1, appendix B).</summary>
 internal static unsafe class Conditions
 {
+    // In bounds: nothing here but two fields of the state.
     internal readonly struct Not<TCondition> : ICondition where TCondition : struct, ICondition
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

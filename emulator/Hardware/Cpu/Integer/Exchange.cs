@@ -43,6 +43,7 @@ internal static unsafe class Exchange
         return handler;
     }
 
+    // In bounds: operands as in Alu; a pointer from Modify is good until interrupts are served, which Locked takes care of.
     [MethodImpl(Chain.Hot)]
     private static nint OnRegisters<T>(VcpuState* c, Op* op) where T : unmanaged
     {

@@ -58,6 +58,7 @@ internal static unsafe class FarTransfers
         return Pointer(ref b, handler);
     }
 
+    // In bounds: selectors are compared, not followed (DescriptorTable has no memory); all else goes through Access.
     [MethodImpl(Chain.Hot)]
     private static nint Return<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
     {

@@ -41,6 +41,8 @@ internal static unsafe class Locked
         return stored ? LockedResult.Stored : LockedResult.Differs;
     }
 
+    // In bounds: an operand in the bounce buffer is split where the last Modify, which was this one's, put its parts: below its size. What was translated is used only if no interrupt was served
+    // since, as that may have been a flush.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static LockedResult CrossingExchange<T>(VcpuState* c, T* bounce, T now, T old) where T : unmanaged
     {

@@ -223,6 +223,7 @@ internal static unsafe class Moves
     private static Handler MoveIf<TCondition, T>(OperandForm source) where TCondition : struct, ICondition where T : unmanaged
         => source == OperandForm.Register ? &MoveIf<TCondition, T, SourceRegister> : &MoveIf<TCondition, T, Memory<AnyAddress>>;
 
+    // In bounds: operands as in Alu; the stack pointer is a guest address like any other, and may wrap.
     [MethodImpl(Chain.Hot)]
     private static nint Load<TFrom, T, TSource>(VcpuState* c, Op* op) where TFrom : unmanaged where T : unmanaged where TSource : struct, ISource
     {

@@ -43,6 +43,7 @@ internal static unsafe class MulDiv
     private static Handler One<TOperation, T>(OperandForm form) where TOperation : struct, IAccumulator where T : unmanaged, IBinaryInteger<T>
         => form == OperandForm.Register ? &Accumulate<TOperation, T, SourceRegister> : &Accumulate<TOperation, T, Memory<AnyAddress>>;
 
+    // In bounds: operands as in Alu. Division throws for nothing: zero, and quotients that do not fit (the smallest number by -1), are excluded before.
     [MethodImpl(Chain.Hot)]
     private static nint Accumulate<TOperation, T, TSource>(VcpuState* c, Op* op)
         where TOperation : struct, IAccumulator where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource

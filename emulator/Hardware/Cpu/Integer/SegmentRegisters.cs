@@ -32,6 +32,7 @@ internal static unsafe class SegmentRegisters
 
     private static byte SelectorOffset(Register register) => (byte)(RegisterOffset.Selectors + Number(register) * sizeof(ushort));
 
+    // In bounds: the decoder knows six segment registers, of eight places; a selector is compared with those that exist.
     /// <summary>As instructions number them: ES, CS, SS, DS, FS, GS.</summary>
     private static byte Number(Register register) => (byte)(register - Register.ES);
 

@@ -45,6 +45,7 @@ internal static unsafe class Shifts
         return immediate ? &OnRegister<TShift, T, Immediate> : &OnRegister<TShift, T, SourceRegister>;
     }
 
+    // In bounds: operands as in Alu; counts are masked to 5 or 6 bits where they are read, and less than the 48 to 128 bits that are shifted.
     [MethodImpl(Chain.Hot)]
     private static nint OnRegister<TShift, T, TCount>(VcpuState* c, Op* op)
         where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource

@@ -174,6 +174,7 @@ internal static unsafe class Strings
         return Outcome.Done;
     }
 
+    // In bounds: a step is one element through Access. The counter is only compared and counted down; no matter how large, interrupts are looked for after each step or page.
     /// <summary>Steps from an address up to the end of its page (or down to its start).</summary>
     private static ulong Room<T>(ulong address, bool down) where T : unmanaged
     {

@@ -67,6 +67,7 @@ internal static unsafe class SystemInstructions
         }
     }
 
+    // In bounds: registers are fixed, and memory is reached through Access.
     [MethodImpl(Chain.Hot)]
     private static nint Syscall(VcpuState* c, Op* op)
     {
@@ -244,6 +245,7 @@ internal static unsafe class SystemInstructions
         return op[1].Fn(c, op + 1);
     }
 
+    // In bounds: 31 levels at most, one access each.
     private static Handler Enter(ref Binding b)
     {
         b.Op->Imm = b.Instruction.Immediate16;

@@ -45,6 +45,7 @@ internal static unsafe class SystemRegisters
         return b.Size(0) switch { 2 => &StoreToRegister<ushort>, 4 => &StoreToRegister<uint>, _ => &StoreToRegister<ulong> };
     }
 
+    // In bounds: what is stored is constant; operands as in Alu.
     [MethodImpl(Chain.Hot)]
     private static nint StoreTable(VcpuState* c, Op* op)
     {

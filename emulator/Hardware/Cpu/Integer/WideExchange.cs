@@ -18,6 +18,7 @@ internal static unsafe class WideExchange
             UInt128* target = Access.Modify<UInt128>(c, address);
             if (target == null)
                 return false;
+            // In bounds: aligned to 16 bytes, so in one page and never in the bounce buffer. The machine code touches the 16 bytes and the first four registers.
             if (c->WideExchange != null)
             {
                 equal = ((delegate* unmanaged[SuppressGCTransition]<UInt128*, ulong*, int>)c->WideExchange)(target, c->Registers.Gpr) != 0;

@@ -12,6 +12,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 internal static unsafe class CheckedFloat
 {
     // Behind the part of the scratch memory that holds an operand which crosses a page.
+    // In bounds: an operand or a result has 16 bytes at most, a control word 4, and the scratch memory 128.
     private const int First = 48, Second = 64, ResultAt = 80, Control = 96;
 
     /// <summary>Where <see cref="Run{TFloat,TIn,TOut}(VcpuState*,TIn*,TIn*)"/> leaves the result.</summary>
@@ -158,6 +159,7 @@ internal static unsafe class CheckedFloat
         return ones;
     }
 
+    // In bounds: only formats that can overflow or underflow come here, and these are made of whole elements of that size.
     private static T Only<T>(T others, T value, int at, int size) where T : unmanaged
     {
         Buffer.MemoryCopy((byte*)&value + at, (byte*)&others + at, size, size);

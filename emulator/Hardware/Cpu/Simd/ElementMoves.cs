@@ -79,6 +79,7 @@ internal static unsafe class ElementMoves
         };
     }
 
+    // In bounds: immediates that choose an element are masked to the number of elements, when the instruction is bound or when it runs; masks choose whether a byte is stored, not where.
     private static Handler Move<T>(ref Binding b) where T : unmanaged
     {
         if (b.Instruction.Op0Register.IsXMM())

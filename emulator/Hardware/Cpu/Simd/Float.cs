@@ -109,6 +109,7 @@ internal static unsafe class Float
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsPlain(VcpuState* c) => (c->Registers.Mxcsr & (Mxcsr.Rounding | Mxcsr.PrecisionMask | Mxcsr.Precision)) == (Mxcsr.PrecisionMask | Mxcsr.Precision);
 
+    // In bounds: operands of TIn's size through ISource, results into a vector register, which has 16 bytes, or through Reg.
     [MethodImpl(Chain.Hot)]
     private static nint ToVector<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged where TSource : struct, ISource

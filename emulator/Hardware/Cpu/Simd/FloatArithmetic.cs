@@ -44,6 +44,7 @@ internal static unsafe class FloatArithmetic
         _ => ('p', 'd'),
     };
 
+    // In bounds: values only; Float has the operands.
     internal readonly struct Add : IArithmetic
     {
         public static Clean Clean => Clean.Sum;

@@ -38,6 +38,7 @@ internal static unsafe class FloatCompare
         }
     }
 
+    // In bounds: values only; Float has the operands. The predicate is masked to three bits, as processors do.
     /// <summary>A predicate: elements become all ones or all zeros.</summary>
     private interface IPredicate : IArithmetic
     {

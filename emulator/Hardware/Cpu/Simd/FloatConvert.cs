@@ -50,6 +50,7 @@ internal static unsafe class FloatConvert
         }
     }
 
+    // In bounds: values only; Float has the operands. Integers that do not fit become the indefinite one.
     internal readonly struct FromInteger : IFloat<int, float>, IFloat<long, float>, IFloat<long, double>, IFloat<Vector128<int>, Vector128<float>>
     {
         public static Clean Clean => Clean.Always;

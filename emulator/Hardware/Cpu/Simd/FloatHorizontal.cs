@@ -8,6 +8,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 internal static unsafe class FloatHorizontal
 {
     // Scratch for the operands between the steps, apart from what CheckedFloat uses.
+    // In bounds: two places of 16 bytes before CheckedFloat's. Immediates are bit masks.
     private const int First = 16, Second = 32;
 
     public static Handler Bind(ref Binding b)

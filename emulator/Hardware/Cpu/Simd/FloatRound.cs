@@ -59,6 +59,7 @@ internal static unsafe class FloatRound
         };
     }
 
+    // In bounds: operands as in Float; the immediate is looked at bit by bit.
     [MethodImpl(Chain.Hot)]
     private static nint Round<TMode, T, TSource>(VcpuState* c, Op* op) where TMode : struct, IMode where T : unmanaged where TSource : struct, ISource
     {

@@ -35,7 +35,7 @@ internal enum Clean
     Rounding = SecondNotDenormal | SecondOrdered,
 }
 
-/// <summary>Tests of numbers by their bits, for float, double and vectors of them. The sign is shifted out, which leaves unsigned ranges.</summary>
+/// <summary>Tests of numbers by their bits, for float, double and vectors of them. The sign is shifted out, which leaves unsigned ranges. In bounds: no pointers.</summary>
 internal static class Ieee
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,8 +7,9 @@ internal static unsafe class Mmx
 {
     private const ushort ErrorSummary = 1 << 7, Top = 7 << 11;
 
+    // In bounds: masked, of eight registers.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong* Register(VcpuState* c, byte number) => (ulong*)&c->Registers.X87 + (nuint)number * 2;
+    public static ulong* Register(VcpuState* c, byte number) => (ulong*)&c->Registers.X87 + (nuint)(number & 7) * 2;
 
     /// <summary>Whether an unmasked x87 exception waits: every MMX instruction raises #MF first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,6 +7,7 @@ namespace Emulator.Hardware.Cpu.Simd;
 /// <summary>Conversions between MMX and vector registers. Rare, so they always take the checked path.</summary>
 internal static unsafe class MmxConvert
 {
+    // In bounds: 16 bytes of the scratch memory, before CheckedFloat's places; operands as in Float.
     private const int Operand = 16;
 
     public static Handler Bind(ref Binding b)

@@ -63,6 +63,7 @@ internal static unsafe class MmxMoves
         return &ToGeneral<T>;
     }
 
+    // In bounds: registers through Mmx and Xmm, memory through ISource; words are chosen by two bits of an immediate.
     [MethodImpl(Chain.Hot)]
     private static nint Empty(VcpuState* c, Op* op)
     {

@@ -66,6 +66,7 @@ internal static unsafe class Packed
         };
     }
 
+    // In bounds: 16 bytes are read of a register, of a page, or of an operation from its immediate on, which has 24 there.
     [MethodImpl(Chain.Hot)]
     private static nint Run<TPacked, TSource>(VcpuState* c, Op* op) where TPacked : struct, IPacked where TSource : struct, ISource
     {

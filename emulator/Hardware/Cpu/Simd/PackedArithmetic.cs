@@ -80,6 +80,7 @@ internal static unsafe class PackedArithmetic
         _ => null,
     };
 
+    // In bounds: values only; Packed has the operands.
     private readonly struct Add<T> : IPacked
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -289,6 +290,7 @@ internal static unsafe class PackedArithmetic
     {
         public static Vector128<byte> Run(Vector128<byte> a, Vector128<byte> b, long immediate)
         {
+            // In bounds: groups begin at 12 and 4 at most, of 16 bytes, and elements are checked besides.
             int fixedGroup = ((int)immediate & 3) * 4, sliding = (int)immediate & 4;
             Vector128<ushort> sums = default;
             for (int i = 0; i < 8; i++)

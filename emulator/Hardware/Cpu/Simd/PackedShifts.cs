@@ -22,6 +22,7 @@ internal static class PackedShifts
         _ => null,
     };
 
+    // In bounds: values only; counts are compared with the width before they are cut.
     // The count is the low 64 bits of the source; a count of the element's width or more shifts everything out.
     private readonly struct Left<T> : IPacked
     {

@@ -78,6 +78,7 @@ internal static unsafe class Shuffles
         return op[1].Fn(c, op + 1);
     }
 
+    // In bounds: values only; Packed has the operands. Selectors choose among a vector's elements: masked by field, or by the host's instruction, which gives zero for what lies outside.
     private readonly struct UnpackLow<T> : IPacked where T : unmanaged
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -33,5 +33,6 @@ internal static unsafe class SimdBinder
         return handler;
     }
 
+    // In bounds: no pointers but the binding's operation.
     private static bool IsVector(Register register) => register.IsXMM() || register.IsMM();
 }

@@ -108,6 +108,7 @@ internal static unsafe class StringCompare
         static abstract int Of(VcpuState* c, Op* op, int register, Vector128<byte> value, int count);
     }
 
+    // In bounds: lengths are 0 to 16 whatever the registers hold, and elements are checked besides.
     /// <summary>The magnitude of a register, at most the number of elements.</summary>
     private readonly struct Explicit : ILength
     {

@@ -132,6 +132,7 @@ internal static unsafe class VectorMoves
         public static void* Pointer(VcpuState* c, Op* op, int size) => Xmm.Source(c, op) + 8;
     }
 
+    // In bounds: operands of T's size, 16 bytes at most, through ISource, Access and Xmm; the upper half of a register is 8 bytes from its 8th on.
     [MethodImpl(Chain.Hot)]
     private static nint Load<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {

@@ -67,6 +67,7 @@ internal static unsafe class X87Arithmetic
         public static Float80 Apply(Float80 destination, Float80 source, ref X87Context cx) => Float80Arithmetic.Divide(source, destination, ref cx);
     }
 
+    // In bounds: registers through X87Stack; memory operands are as long as their format, which the handler was bound for. Functions are ours, named by the binder.
     /// <summary>ST(0) = ST(0) op ST(i).</summary>
     public static void ToTop<TOperation>(VcpuRegisters* r, int i) where TOperation : struct, IX87Operation
         => Registers<TOperation>(&r->X87, 0, i, pop: false);

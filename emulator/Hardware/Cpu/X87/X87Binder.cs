@@ -158,6 +158,7 @@ internal static unsafe class X87Binder
             : Register(ref b, &X87Arithmetic.ToRegister<TOperation>);
     }
 
+    // In bounds: each format is bound together with a handler whose T has its size; stack registers are numbered 0 to 7.
     /// <summary>Binds an instruction on registers; the one operand that is not always ST(0) becomes the source.</summary>
     private static Handler Register(ref Binding b, delegate*<VcpuRegisters*, int, void> function)
     {

@@ -41,6 +41,7 @@ internal static unsafe class X87Compare
         End(s, order, 0, ref cx);
     }
 
+    // In bounds: as in X87Arithmetic.
     private static void WithMemory<TFormat>(X87State* s, byte* operand, bool pop) where TFormat : struct, IX87Format
     {
         X87Context cx = X87Stack.Begin(s);

@@ -27,6 +27,7 @@ internal static unsafe class X87Handlers
     [StructLayout(LayoutKind.Sequential, Size = 108)]
     internal readonly struct Bytes108;
 
+    // In bounds: the largest, 108 bytes, fits the bounce buffer; functions write 10 bytes there at most, and the other images where Access says that T has room.
     private const int MaxInstructionLength = 15;
 
     /// <summary>An unmasked exception waits for the next instruction that looks (SDM vol. 1, 8.7).</summary>

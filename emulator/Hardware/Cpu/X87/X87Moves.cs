@@ -135,6 +135,7 @@ internal static unsafe class X87Moves
         X87Stack.EndKeepingC1(s, cx);
     }
 
+    // In bounds: operands have the sizes that X87Binder names; the buffer is the bounce buffer, whatever the format.
     // The stores put their value into a buffer of the caller's and tell whether it is to be stored.
     public static bool FstSingle(X87State* s, byte* destination) => StoreSingle(s, destination, pop: false);
 
