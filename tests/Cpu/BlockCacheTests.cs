@@ -101,35 +101,4 @@ public sealed unsafe class BlockCacheTests
             return vcpu.State->Registers.Gpr[VcpuRegisters.Rax];
         }
     }
-
-    /// <summary>What a repeated string instruction writes into its own block is seen by the very next instruction.</summary>
-    [TestCase(0xA4, 16)]
-    [TestCase(0xAA, 16)]
-    [TestCase(0xAA, 3)]
-    public void A_repeated_store_over_the_code_behind_it_is_executed(int opcode, int count)
-    {
-        using var tables = new GuestTables(vcpus: 1);
-        Pfn frame = tables.NewFrame(), source = tables.NewFrame();
-        tables.Map(Code, frame, Pte.Present | Pte.User | Pte.Writable);
-        tables.Map(Code + 0x1000, source);
-        Span<byte> bytes = tables.Platform.Memory.BytesOf(frame);
-        // rep movsb, or stosb; then INC EBX many times, over which HLT is written.
-        bytes[..0x100].Fill(0x90);
-        (bytes[0], bytes[1]) = (0xF3, (byte)opcode);
-        for (int i = 0; i < 16; i += 2)
-            (bytes[2 + i], bytes[3 + i]) = (0xFF, 0xC3);
-        tables.Platform.Memory.BytesOf(source).Fill(0xF4);
-        Vcpu vcpu = tables.Platform.Vcpus[0];
-        VcpuState* c = vcpu.State;
-        vcpu.Enter();
-        c->Registers.Rip = Code;
-        c->Registers.Gpr[VcpuRegisters.Rdi] = Code + 2;
-        c->Registers.Gpr[VcpuRegisters.Rsi] = Code + 0x1000;
-        c->Registers.Gpr[VcpuRegisters.Rcx] = (ulong)count;
-        c->Registers.Gpr[VcpuRegisters.Rax] = 0xF4;
-        c->Budget = 1000;
-        vcpu.Run();
-        vcpu.Leave();
-        Assert.That((c->Registers.Gpr[VcpuRegisters.Rbx], c->Registers.Rip, c->Vector), Is.EqualTo((0UL, Code + 2, Vector.GeneralProtection)));
-    }
 }
