@@ -3,13 +3,25 @@ using static Emulator.Tests.Cpu.Silicon.SiliconLayout;
 
 namespace Emulator.Tests.Cpu.Silicon;
 
-/// <summary>One encoded instruction at its address.</summary>
+/// <summary>One encoded instruction at its address; or several, of which it is the first (<see cref="SequenceGenerator"/>).</summary>
 internal sealed record InstructionForm(Instruction Instruction, byte[] Bytes, ulong Address)
 {
+    public Instruction[] Following { get; init; } = [];
+
+    /// <summary>Flags that the last instruction leaves undefined, and those that any leaves so: an exception may show them.</summary>
+    public ulong UndefinedAtEnd { get; init; }
+    public ulong UndefinedBefore { get; init; }
+
     public override string ToString()
     {
         var text = new StringOutput();
-        new NasmFormatter().Format(Instruction, text);
+        var formatter = new NasmFormatter();
+        formatter.Format(Instruction, text);
+        foreach (var following in Following)
+        {
+            text.Write("; ", FormatterTextKind.Text);
+            formatter.Format(following, text);
+        }
         return $"{text.ToStringAndReset()}    [{Convert.ToHexString(Bytes)}] at {Address:X}";
     }
 }
@@ -117,7 +129,7 @@ internal sealed class InstructionFormGenerator(SeededRandom random)
         return new(decoded, bytes, address);
     }
 
-    private static byte[]? EncodeAt(Instruction instruction, ulong address)
+    public static byte[]? EncodeAt(Instruction instruction, ulong address)
     {
         if (instruction.Op0Kind == OpKind.NearBranch64)
             instruction.NearBranch64 += address;

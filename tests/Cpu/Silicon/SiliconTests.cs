@@ -66,6 +66,23 @@ internal sealed class SiliconTests
             Assert.Fail($"{string.Join("\n\n", failures.Take(ShownCodes))}\n\nreplay with EMULATOR_SILICON_SEED={Seed} EMULATOR_SILICON_COUNT={Count}");
     }
 
+    /// <summary>EMULATOR_SILICON_SEQUENCES chooses how many.</summary>
+    [Test]
+    public void The_interpreter_agrees_with_the_processor_on_sequences([Range(0, 7)] int part)
+    {
+        if (SiliconHost.Unsupported is { } reason)
+            Assert.Ignore(reason);
+        const int states = 12;
+        var random = new SeededRandom(Seed * 0x1_0001 + (ulong)part);
+        var generator = new SequenceGenerator(random);
+        var shown = new List<string>();
+        int failed = 0, sequences = (int)Math.Min(Setting("EMULATOR_SILICON_SEQUENCES", 8000), 100_000_000) / 8;
+        using var pair = new SiliconPair();
+        for (var i = 0; i < sequences; i++)
+            failed += pair.Compare(generator.Next(), states, random, ShownFailures - shown.Count, shown);
+        Assert.That(failed, Is.Zero, $"{string.Join("\n", shown)}\nreplay with EMULATOR_SILICON_SEED={Seed} EMULATOR_SILICON_SEQUENCES={sequences * 8}");
+    }
+
     [Test]
     public void Every_implemented_form_is_compared_or_excluded_with_a_reason()
     {

@@ -84,6 +84,8 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         X87(instruction, ref state);
         Special(instruction, ref state);
         Address(instruction, ref state);
+        foreach (var following in form.Following)
+            Address(following, ref state);
         if (Selectors.Register(instruction) is { } selector and not Iced.Intel.Register.None && (instruction.Mnemonic == Mnemonic.Lsl || random.Chance(90)))
             state.Gpr[Number(selector)] = (state.Gpr[Number(selector)] & ~0xFFFFUL) | Selectors.Pick(random, instruction);
         if (instruction.FlowControl is FlowControl.IndirectBranch or FlowControl.IndirectCall && instruction.Op0Kind == OpKind.Register && random.Chance(80))

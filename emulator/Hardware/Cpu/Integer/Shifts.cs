@@ -199,13 +199,18 @@ internal static unsafe class Shifts
         }
     }
 
+    /// <summary>Of an operand with CF on top. None at all affects no flags (SDM vol. 2, RCL), whatever the count was.</summary>
+    private static int Turns<T>(int count) where T : unmanaged => count % (sizeof(T) * 8 + 1);
+
     private readonly struct Rcl : IShift
     {
         public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
         {
-            int bits = sizeof(T) * 8;
+            int turns = Turns<T>(count);
+            if (turns == 0)
+                return value;
             bool carry = Flags.GetCarry(c);
-            for (int i = count % (bits + 1); i > 0; i--)
+            for (int i = turns; i > 0; i--)
             {
                 bool next = Top(value);
                 value = (value << 1) | (carry ? T.One : T.Zero);
@@ -220,10 +225,12 @@ internal static unsafe class Shifts
     {
         public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
         {
-            int bits = sizeof(T) * 8;
+            int bits = sizeof(T) * 8, turns = Turns<T>(count);
+            if (turns == 0)
+                return value;
             ulong wide = ulong.CreateTruncating(value);
             ulong carry = Flags.GetCarry(c) ? 1UL : 0;
-            for (int i = count % (bits + 1); i > 0; i--)
+            for (int i = turns; i > 0; i--)
             {
                 ulong next = wide & 1;
                 wide = (wide >> 1) | (carry << (bits - 1));
