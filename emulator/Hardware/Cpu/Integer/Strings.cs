@@ -135,6 +135,8 @@ internal static unsafe class Strings
     {
         ulong mask = (op->Aux & Address32) != 0 ? uint.MaxValue : ulong.MaxValue;
         bool down = (c->Registers.FlagsSystem & Flags.Direction) != 0;
+        // TF traps after each step (SDM vol. 3, 18.3.1.4).
+        bool traps = (c->Registers.FlagsSystem & Flags.Trap) != 0;
         ref ulong counter = ref c->Registers.Gpr[VcpuRegisters.Rcx];
         // With a 32-bit address size the upper halves go even when no step is done: of the counter always, of the addresses in moves and fills.
         counter &= mask;
@@ -145,7 +147,7 @@ internal static unsafe class Strings
         while (counter != 0)
         {
             ulong done = 0;
-            if (mask == ulong.MaxValue)
+            if (mask == ulong.MaxValue && !traps)
             {
                 done = TStep.Many<T>(c, c->Registers.Gpr[VcpuRegisters.Rsi] + Reg.Read<ulong>(c, op->Seg), c->Registers.Gpr[VcpuRegisters.Rdi], counter, down);
                 if (done == Again)
@@ -168,7 +170,7 @@ internal static unsafe class Strings
             c->Accesses += TStep.Accesses * (long)done;
             if (TStep.Compares && (c->Registers.FlagResult == 0) == ((op->Aux & WhileNotEqual) != 0))
                 break;
-            if (c->Attention < 0 && counter != 0)
+            if ((c->Attention < 0 || traps) && counter != 0)
                 return Outcome.Interrupted;
         }
         return Outcome.Done;
