@@ -7,7 +7,7 @@ namespace Emulator.Tests.Cpu.Silicon;
 internal sealed class SiliconPair : IDisposable
 {
     private readonly SiliconHost host = new();
-    private readonly TestMachine machine = new();
+    private readonly TestMachine machine;
     private readonly CpuCase[] cases = new CpuCase[MaxCases];
     private readonly byte[] pristine = new byte[DataPages * PageSize];
     private readonly byte[] halts = new byte[32];
@@ -15,8 +15,10 @@ internal sealed class SiliconPair : IDisposable
     /// <summary>Stack that a chain of nothing but HLT uses.</summary>
     private readonly nint haltDepth;
 
-    public SiliconPair()
+    /// <inheritdoc cref="TestMachine(CpuFeatures, bool)"/>
+    public SiliconPair(bool watched = false)
     {
+        machine = new TestMachine(watched: watched);
         Array.Fill(halts, Hlt);
         var state = new CpuImage { Rip = CodeBase, Mxcsr = 0x1F80 };
         machine.Run(in state, out _);

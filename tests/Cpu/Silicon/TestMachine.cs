@@ -19,7 +19,8 @@ internal sealed unsafe class TestMachine : IDisposable
     private ulong nextFrame = 1;
     private readonly ulong codeFrame, dataFrame;
 
-    public TestMachine(CpuFeatures features = CpuFeatures.Max)
+    /// <param name="watched">Each access goes through the slow path, and all code is bound to the complete handlers.</param>
+    public TestMachine(CpuFeatures features = CpuFeatures.Max, bool watched = false)
     {
         memory = new PhysicalMemory(1 << 20);
         platform = new Platform(memory, 1, TlbGeometry.Default, features);
@@ -36,8 +37,23 @@ internal sealed unsafe class TestMachine : IDisposable
                 Map(root, DataBase + (ulong)(page * PageSize), dataFrame + (ulong)page, Pte.NoExecute | (IsWritable(page) ? Pte.Writable : Pte.None));
         }
         CodeMemory.Fill(Hlt);
+        if (watched)
+            vcpu.Witness = new Onlooker();
         vcpu.Enter();
         Mmu.LoadCr3(vcpu.State, root, 0, false);
+    }
+
+    private sealed class Onlooker : TranslationWitness
+    {
+        public override uint OnFill(in CachedTranslation filled) => 1;
+        public override void OnUse(ulong address, Hardware.Memory.Access access, in CachedTranslation cached, uint stamp) => Assert.That(stamp, Is.EqualTo(1));
+        public override void OnWalk(ulong address, int level, Pfn table, uint? stamp)
+        {
+        }
+
+        public override void OnFlush(ulong? address, ulong? context)
+        {
+        }
     }
 
     private Span<byte> CodeMemory => new(memory.Pointer(new Pfn(codeFrame)), CodePages * PageSize);
