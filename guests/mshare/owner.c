@@ -134,8 +134,9 @@ int main(int argc, char **argv, char **envp)
     long times = arg_number(argc, argv, 1, 1);
     struct sysinfo info;
     REQUIRE(sys(sysinfo, &info) == 0);
-    if (info.totalram * info.mem_unit > 256UL << 20) {
-        print_to(2, "owner fills all memory: run it on a small machine (emulator --memory 64M)\n");
+    unsigned long memory = info.totalram * info.mem_unit;
+    if (memory > 256UL << 20 || memory < 40UL << 20) {
+        print_to(2, "owner fills all memory, and 24 MiB first: run it on a small machine (emulator --memory 64M)\n");
         return 2;
     }
     catch_faults();

@@ -31,7 +31,12 @@ static unsigned long count_wrong(const char *memory, unsigned long pages, unsign
 
 static char *map(unsigned long bytes, int flags)
 {
-    return (char *)sys(mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
+    long mapped = sys(mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
+    if (!is_address(mapped)) {
+        print_to(2, "swapping: no room for %lu MiB: give the machine --memory and --swap\n", bytes >> 20);
+        exit_group(2);
+    }
+    return (char *)mapped;
 }
 
 static void check_advice(void)
