@@ -113,7 +113,7 @@ public sealed partial class Machine
             Instructions = Platform.Vcpus.Sum(static (Vcpu vcpu) => vcpu.State->Instructions),
             Features = Platform.Features,
             TotalFrames = Memory.FrameCount,
-            UsedFrames = (ulong)Pages.UsedFrames,
+            UsedFrames = (ulong)(task.Process.Oom.IsVictim ? task.Process.Oom.UsedFrames : Pages.UsedFrames),
         };
         // An exiting task has given back its registers, then its memory.
         if (task.Registers is null || task.Mm is null)

@@ -45,6 +45,13 @@ public sealed class MshareTests
         AssertPasses(Guest("owner", "5"), new MachineOptions { Vcpus = vcpus, Deterministic = deterministic, Seed = seed, MemoryBytes = 64 << 20 });
 
     [Test]
+    public void The_report_of_an_owner_that_is_killed_tells_of_memory_as_it_was_then()
+    {
+        Outcome outcome = EmulatedHost.Command(Guest("owner"), "--sched", "deterministic", "--memory", "64M");
+        Assert.That(outcome.Errors, Does.Match("memory    163[0-9][0-9] of 16384 frames in use"), outcome.ToString());
+    }
+
+    [Test]
     public void Two_thousand_processes_share_a_region() =>
         AssertPasses(Guest("crowd", "2000") with { Timeout = TimeSpan.FromSeconds(120) }, GuestPrograms.Parallel(2) with { MemoryBytes = 2UL << 30 });
 

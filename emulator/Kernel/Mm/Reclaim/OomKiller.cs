@@ -16,7 +16,17 @@ public sealed class OomState
     public int ScoreAdjMinimum { get; internal set; }
 
     /// <summary>Chosen; it has the run of memory until it is gone (tsk_is_oom_victim).</summary>
-    internal bool IsVictim { get; set; }
+    internal bool IsVictim { get; private set; }
+
+    /// <summary>Frames in use when it was chosen: what it had is gone before anybody reports its death.</summary>
+    internal long UsedFrames { get; private set; }
+
+    internal void Choose(PageAllocator pages)
+    {
+        if (!IsVictim)
+            UsedFrames = pages.UsedFrames;
+        IsVictim = true;
+    }
 
     /// <summary>The address space that the process had when it became a victim of others' need.</summary>
     internal Mm? VictimMm { get; set; }
@@ -83,7 +93,7 @@ internal sealed class OomKiller(Machine machine)
     {
         if (task.MustExit)
         {
-            task.Process.Oom.IsVictim = true;
+            task.Process.Oom.Choose(machine.Pages);
             return false;
         }
         VmSysctls sysctls = machine.MemorySystem.Sysctls;
@@ -147,7 +157,8 @@ internal sealed class OomKiller(Machine machine)
             $"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task={main.Comm},pid={victim.Pid},uid={main.Credentials.Uid}"));
         Events.Count(VmEvent.OomKill);
         victim.Oom.VictimMm = mm;
-        victim.Oom.IsVictim = mm.IsOomVictim = true;
+        victim.Oom.Choose(machine.Pages);
+        mm.IsOomVictim = true;
         Log.Write(string.Create(Invariant,
             $"Out of memory: Killed process {victim.Pid} ({main.Comm}) total-vm:{mm.TotalPages * 4}kB, anon-rss:{mm.AnonPages * 4}kB, file-rss:{mm.FilePages * 4}kB, shmem-rss:{mm.ShmemPages * 4}kB, UID:{main.Credentials.Uid} pgtables:{mm.TableBytes >> 10}kB oom_score_adj:{victim.Oom.ScoreAdj}"));
         victim.Send(new SignalInfo(Signal.SIGKILL, SignalInfo.SI_KERNEL));
