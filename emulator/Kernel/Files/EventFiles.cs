@@ -102,6 +102,9 @@ internal sealed class TimerFd : EventFile
     private long _interval;
     private ulong _count;
 
+    /// <summary>The expiry at <see cref="_next"/> is counted already: of a periodic timer, until somebody looks.</summary>
+    private bool _isCounted;
+
     public TimerFd(Machine machine, int clock, int flags)
         : base(flags)
     {
@@ -119,11 +122,11 @@ internal sealed class TimerFd : EventFile
         lock (_lock)
         {
             Get(out oldValue, out oldInterval);
-            long now = _machine.Clock.MonotonicNs;
-            long delta = absolute ? value - Offset : now + Math.Min(value, Clock.Never - now - 1);
+            long delta = absolute ? value - Offset : Deadline.After(_machine.Clock.MonotonicNs, value);
             _next = value == 0 ? Clock.Never : Math.Max(1, delta);
             _interval = interval;
             _count = 0;
+            _isCounted = false;
             _timer.Arm(_next);
         }
     }
@@ -133,6 +136,7 @@ internal sealed class TimerFd : EventFile
     {
         lock (_lock)
         {
+            Forward();
             value = _next == Clock.Never ? 0 : Math.Max(1, _next - _machine.Clock.MonotonicNs);
             interval = _interval;
         }
@@ -142,21 +146,34 @@ internal sealed class TimerFd : EventFile
     {
         lock (_lock)
         {
-            if (_next == Clock.Never)
+            if (_next == Clock.Never || _isCounted)
                 return;
-            long late = _machine.Clock.MonotonicNs - _next;
-            if (late < 0)
+            if (_machine.Clock.MonotonicNs < _next)
             {
                 _timer.Arm(_next);
                 return;
             }
-            long times = _interval > 0 ? (late / _interval) + 1 : 1;
-            _count += (ulong)times;
-            _next = _interval > 0 ? _next + (times * _interval) : Clock.Never;
-            if (_next != Clock.Never)
-                _timer.Arm(_next);
+            _count++;
+            _isCounted = _interval != 0;
+            if (!_isCounted)
+                _next = Clock.Never;
         }
         _expired.WakeAll();
+    }
+
+    /// <summary>
+    /// Counts the periods that have passed since a timer expired, and arms the next. It is not armed again before somebody looks, so that no period, however
+    /// short, can drown the machine (timerfd_read and do_timerfd_gettime, hrtimer_forward_now). The lock is held.
+    /// </summary>
+    private void Forward()
+    {
+        if (!_isCounted)
+            return;
+        long periods = (_machine.Clock.MonotonicNs - _next) / _interval;
+        _count += (ulong)periods;
+        _next = Deadline.After(_next + periods * _interval, _interval);
+        _isCounted = false;
+        _timer.Arm(_next);
     }
 
     public override long Read(Task task, Span<byte> buffer, ref long position)
@@ -168,6 +185,7 @@ internal sealed class TimerFd : EventFile
             ulong count;
             lock (_lock)
             {
+                Forward();
                 count = _count;
                 _count = 0;
             }
@@ -192,7 +210,7 @@ internal sealed class TimerFd : EventFile
     protected override void Release()
     {
         lock (_lock)
-            _next = Clock.Never;
+            (_next, _isCounted) = (Clock.Never, false);
         _timer.Cancel();
     }
 }

@@ -41,7 +41,14 @@ public sealed unsafe partial class Task
     public WaitResult BlockOnHost(int hostFd, short events, long deadlineNs = Clock.Never)
     {
         var queue = new WaitQueue();
-        return queue.Wait(this, (Machine.HostPoller, hostFd, events, queue), static s => s.HostPoller.IsReadyOrArm(s.hostFd, s.events, s.queue),
-            interruptible: true, deadlineNs);
+        try
+        {
+            return queue.Wait(this, (Machine.HostPoller, hostFd, events, queue), static s => s.HostPoller.IsReadyOrArm(s.hostFd, s.events, s.queue),
+                interruptible: true, deadlineNs);
+        }
+        finally
+        {
+            Machine.HostPoller.Disarm(queue);
+        }
     }
 }

@@ -108,7 +108,7 @@ internal sealed class PosixTimer
             }
             long now = Time.MonotonicNs + atLeastNs;
             missed = Math.Max(0, (now - _expiry) / IntervalNs);
-            next = _expiry += (missed + 1) * IntervalNs;
+            next = _expiry = Deadline.After(_expiry + missed * IntervalNs, IntervalNs);
         }
         _timer.Arm(next);
         return (int)Math.Min(missed, OverrunMaximum);

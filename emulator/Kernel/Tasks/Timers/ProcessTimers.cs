@@ -133,7 +133,7 @@ public sealed class ProcessTimers
         lock (_lock)
         {
             if (_realInterval != 0 && _real.DeadlineNs == Clock.Never)
-                _real.Arm(Time.MonotonicNs + Math.Max(_realInterval, ShortestPeriodNs));
+                _real.Arm(Deadline.After(Time.MonotonicNs, Math.Max(_realInterval, ShortestPeriodNs)));
         }
     }
 
@@ -161,7 +161,7 @@ public sealed class ProcessTimers
         {
             if (timer.Expiry == 0 || timer.Expiry > now)
                 return;
-            timer.Expiry = timer.Interval == 0 ? 0 : now + timer.Interval;
+            timer.Expiry = timer.Interval == 0 ? 0 : Deadline.After(now, timer.Interval);
         }
         _process.Send(new SignalInfo(signal, SignalInfo.SI_KERNEL));
     }
