@@ -35,6 +35,14 @@ public sealed class Dentry
 
     internal void MarkUnlinked() => IsUnlinked = true;
 
+    internal bool IsDeeperThan(int levels)
+    {
+        Dentry? at = Parent;
+        while (at is not null && levels-- > 0)
+            at = at.Parent;
+        return at is not null;
+    }
+
     internal bool IsWithin(Dentry ancestor)
     {
         for (Dentry? d = this; d is not null; d = d.Parent)

@@ -46,6 +46,7 @@ internal sealed class DirectoryFile(int flags) : OpenFile(flags)
         }
         if (Position >= _entries.Count)
             return 0;
+        // In bounds: compared above, and never negative (Seek).
         entry = _entries[(int)Position];
         return 1;
     }

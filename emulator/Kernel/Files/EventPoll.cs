@@ -8,6 +8,8 @@ namespace Emulator.Kernel.Files;
 /// <remarks>
 /// Lock order: a file's wait queue, then <see cref="_lock"/>, then <see cref="_changed"/>. A file's Poll, which takes its queue's lock,
 /// is therefore never called with <see cref="_lock"/> held.
+/// In bounds: polls and wake-ups call themselves once for each level of instances that watch each other. Who adds an instance to another one holds
+/// <see cref="Vfs.EpollNesting"/> from the look at both until the web is changed, so no two make a circle or a longer chain of what each finds in order.
 /// </remarks>
 internal sealed class EventPoll(int flags) : EventFile(flags)
 {
@@ -34,12 +36,28 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
     /// <summary>EPOLL_CTL_ADD.</summary>
     public long Add(Task task, OpenFile file, int fd, uint events, ulong data)
     {
-        if (file is EventPoll inner && (inner.Nesting() >= MaxNesting || inner.Watches(this, 0)))
-            return -Errno.ELOOP;
         var item = new Item(this, file, fd, events, data);
+        long error;
+        if (file is EventPoll inner)
+        {
+            lock (task.Machine.Vfs.EpollNesting)
+                error = CanWatch(inner) ? Enter(task, item) : -Errno.ELOOP;
+        }
+        else
+        {
+            error = Enter(task, item);
+        }
+        if (error == 0 && (file.Poll(task, item) & item.Wanted) != 0)
+            MarkReady(item);
+        return error;
+    }
+
+    private long Enter(Task task, Item item)
+    {
+        OpenFile file = item.File;
         lock (_lock)
         {
-            if (_items.ContainsKey((file, fd)))
+            if (_items.ContainsKey((file, item.Fd)))
                 return -Errno.EEXIST;
             if (file is EventPoll && _watchedInstances == MaxWatchedInstances)
                 return -Errno.EINVAL;
@@ -47,11 +65,9 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
                 return -Errno.ENOSPC;
             _memory = task.Machine.KernelMemory;
             _watchedInstances += file is EventPoll ? 1 : 0;
-            _items.Add((file, fd), item);
+            _items.Add((file, item.Fd), item);
         }
         file.AddWatcher(item);
-        if ((file.Poll(task, item) & item.Wanted) != 0)
-            MarkReady(item);
         return 0;
     }
 
@@ -205,20 +221,29 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
             return [.. _items.Values];
     }
 
-    /// <summary>How many levels of epoll instances are watched below this one, itself included.</summary>
-    private int Nesting()
+    /// <summary>
+    /// Whether a web in which this instance watches another one has no circle and no more than <see cref="MaxNesting"/> levels: those from the other one
+    /// down, and those from this one up (ep_loop_check, ep_get_upwards_depth_proc).
+    /// </summary>
+    private bool CanWatch(EventPoll inner)
     {
-        int deepest = 0;
-        foreach (Item item in Snapshot())
-            deepest = item.File is EventPoll inner && deepest < MaxNesting ? Math.Max(deepest, inner.Nesting()) : deepest;
-        return deepest + 1;
+        int below = Levels(inner, static instance => instance.Snapshot().Select(static item => item.File), this);
+        int above = Levels(this, static instance => instance.Watchers(), inner);
+        return below + above <= MaxNesting;
     }
 
-    private bool Watches(EventPoll other, int depth)
+    /// <summary>Levels of instances that are reached in one direction, the first one included, but no more than are too many; that, too, if another one is among them.</summary>
+    private static int Levels(EventPoll from, Func<EventPoll, IEnumerable<OpenFile>> next, EventPoll other)
     {
-        if (ReferenceEquals(this, other))
-            return true;
-        return depth <= MaxNesting && Array.Exists(Snapshot(), i => i.File is EventPoll inner && inner.Watches(other, depth + 1));
+        HashSet<EventPoll> level = [from];
+        for (int levels = 0; ; levels++)
+        {
+            if (level.Count == 0)
+                return levels;
+            if (levels > MaxNesting || level.Contains(other))
+                return MaxNesting + 1;
+            level = [.. level.SelectMany(next).OfType<EventPoll>()];
+        }
     }
 
     protected override void Release()
@@ -241,6 +266,8 @@ internal sealed class EventPoll(int flags) : EventFile(flags)
     {
         private readonly EventPoll _owner = owner;
         private readonly List<(WaitQueue Queue, Waiter Waiter)> _queues = [];
+
+        public EventPoll Owner => _owner;
 
         public OpenFile File { get; } = file;
 

@@ -3,6 +3,7 @@ using Emulator.Kernel.Tasks;
 namespace Emulator.Kernel.Files;
 
 /// <summary>A process's descriptors (struct files_struct). Threads made with CLONE_FILES share one.</summary>
+/// <remarks>In bounds: descriptors are compared with the table's length as unsigned numbers; it grows to the hard limit at most, and is counted in the kernel's memory.</remarks>
 public sealed class FdTable
 {
     /// <summary>fs.nr_open: no limit makes a table larger than this.</summary>

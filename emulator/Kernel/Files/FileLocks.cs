@@ -15,6 +15,7 @@ internal sealed record FileLock(object Owner, int Pid, long Start, long End, boo
 }
 
 /// <summary>The advisory locks of one file (fs/locks.c): fcntl's record locks, and flock's whole-file locks, which do not see each other.</summary>
+/// <remarks>In bounds: each lock is counted in the kernel's memory, and none is taken when there is no room. Ranges were made by arithmetic that refuses to wrap.</remarks>
 public sealed class FileLocks
 {
     private readonly Lock _lock = new();

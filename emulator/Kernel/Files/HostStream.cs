@@ -147,6 +147,8 @@ internal sealed class HostStream : OpenFile
         return 0;
     }
 
+    protected override void Release() => _machine.HostPoller.Disarm(_ready);
+
     public override long SetAttributes(Task task, in AttributeChange change) =>
         change.Size is { } size ? HostCalls.Truncate(_fd, size) : 0;
 }

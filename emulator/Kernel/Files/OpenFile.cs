@@ -135,6 +135,13 @@ public abstract class OpenFile
             _watchers?.Remove(item);
     }
 
+    /// <summary>The epoll instances that watch this file.</summary>
+    private protected EventPoll[] Watchers()
+    {
+        lock (_watcherLock)
+            return _watchers is null ? [] : [.. _watchers.Select(static item => item.Owner)];
+    }
+
     private void LeaveEpolls()
     {
         EventPoll.Item[] items;

@@ -4,6 +4,7 @@ using static Emulator.Kernel.Files.FileAbi;
 namespace Emulator.Kernel.Files;
 
 /// <summary>The buffer behind a pipe or FIFO (fs/pipe.c).</summary>
+/// <remarks>In bounds: the ring never has more than the capacity, which is at most a MiB, and both its ends are moved under the lock, modulo its length; it is counted in the kernel's memory.</remarks>
 public sealed class Pipe
 {
     /// <summary>PIPE_BUF: a write up to this size is never split.</summary>

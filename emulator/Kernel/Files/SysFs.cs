@@ -60,11 +60,14 @@ internal static class SysFs
         return fs;
     }
 
-    /// <summary>tlbflush_write_file: a number that fits an int and is not negative.</summary>
+    /// <summary>A flush page by page of more would take so long that the machine seems to hang.</summary>
+    private const int MaxCeiling = 1 << 20;
+
+    /// <summary>tlbflush_write_file: a number that is not negative; Linux takes any that fits an int.</summary>
     private static long StoreCeiling(TlbShootdown shootdown, string text)
     {
         if (!int.TryParse(text.AsSpan().TrimEnd('\n'), System.Globalization.NumberStyles.AllowLeadingSign, System.Globalization.CultureInfo.InvariantCulture, out int ceiling)
-            || ceiling < 0)
+            || ceiling is < 0 or > MaxCeiling)
         {
             return -Errno.EINVAL;
         }

@@ -4,10 +4,14 @@ using static Emulator.Kernel.Files.FileAbi;
 namespace Emulator.Kernel.Files;
 
 /// <summary>A directory of tmpfs.</summary>
+/// <remarks>In bounds: each name is counted in the kernel's memory, with what a symbolic link says.</remarks>
 internal sealed class TmpDirectory : MemoryInode
 {
     /// <summary>What tmpfs counts for a name (mm/shmem.c:BOGO_DIRENT_SIZE).</summary>
     private const int EntrySize = 20;
+
+    /// <summary>So deep, a directory that is removed still knows where it was; one that was deeper is then in the root, where ".." leads and which its name shows.</summary>
+    private const int KeptParents = 16;
 
     private readonly TmpFs _fs;
     private readonly Dictionary<string, Dentry> _entries = new(StringComparer.Ordinal);
@@ -262,6 +266,9 @@ internal sealed class TmpDirectory : MemoryInode
         {
             directory._removed = true;
             directory.LinkCount = 0;
+            // Counted no longer, but kept by whoever is in it or below: a chain of thousands of them must not hang on one descriptor.
+            if (child.IsDeeperThan(KeptParents))
+                child.Move(_fs.Root, child.Name);
         }
         else
         {

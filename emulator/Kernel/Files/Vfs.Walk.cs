@@ -48,6 +48,10 @@ internal struct WalkResult
 }
 
 /// <summary>Path walk (fs/namei.c:link_path_walk): one component at a time, every link resolved in the guest's own view.</summary>
+/// <remarks>
+/// In bounds: no recursion; what is left of a name grows by a symbolic link's PATH_MAX 40 times at most. The host sees plain components beneath a grant, never "..", and
+/// refuses links (<see cref="Host.HostFs"/>); links of /proc lead to what the task has open already.
+/// </remarks>
 public sealed partial class Vfs
 {
     /// <summary>MAXSYMLINKS.</summary>

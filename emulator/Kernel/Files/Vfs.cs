@@ -7,6 +7,9 @@ namespace Emulator.Kernel.Files;
 /// <summary>The tree of mounted file systems and the operations on names. Errors are negative numbers, as system calls return them.</summary>
 public sealed partial class Vfs
 {
+    /// <summary>Far below Linux's (fs.mount-max): programs may mount, nobody can unmount, and all are copied for each new one.</summary>
+    private const int MaxMounts = 1000;
+
     private readonly Lock _mountLock = new();
     private volatile List<Mount> _mounts = [];
     private int _lastMinor = 20;
@@ -47,6 +50,9 @@ public sealed partial class Vfs
 
     internal AnonymousFilesystem Sockets { get; }
 
+    /// <summary>Held while one epoll instance is added to another (epnested_mutex): outside of all locks of instances.</summary>
+    internal Lock EpollNesting { get; } = new();
+
     internal Sockets.AbstractSockets AbstractSockets { get; } = new();
 
     internal AnonymousFilesystem Anonymous { get; }
@@ -86,6 +92,8 @@ public sealed partial class Vfs
             return -Errno.ENOTDIR;
         if (path.Dentry!.Parent is not { } parent || ReferenceEquals(path.Dentry, path.Mount?.Root))
             return -Errno.EBUSY;
+        if (_mounts.Count >= MaxMounts)
+            return -Errno.ENOSPC;
         AddMount(new MshareFs(Machine, NextMinor()).Root, path with { Dentry = parent }, path.Dentry.Name, readOnly: false, source);
         return 0;
     }
@@ -178,13 +186,20 @@ public sealed partial class Vfs
     /// <summary>The absolute name of a place as seen from the tree's root, or from a task's own root.</summary>
     public string PathName(Path path) => PathName(path, Root, out _);
 
+    /// <summary>What <see cref="PathName(Path)"/> says of a place whose name has more than PATH_MAX bytes, as one can be reached step by step (d_path's -ENAMETOOLONG).</summary>
+    internal const string TooLong = "(too long)";
+
     internal string PathName(Path path, Path root, out bool reachable)
     {
         bool deleted = path.Dentry!.IsUnlinked;
         var names = new Stack<string>();
+        int length = 0;
         reachable = true;
         while (path != root)
         {
+            length += names.Count == 0 ? 0 : names.Peek().Length + 1;
+            if (length >= PathMax)
+                return TooLong;
             Dentry dentry = path.Dentry!;
             if (path.Mount is { } mount && ReferenceEquals(dentry, mount.Root))
             {

@@ -7,9 +7,12 @@ namespace Emulator.Kernel.Host;
 /// The machine's event loop on the host: it waits for host descriptors that guests wait for, and for the next timer. A parallel machine
 /// runs it on a thread of its own; a deterministic one calls it when no task can run.
 /// </summary>
+/// <remarks>In bounds: the host is told how many descriptors the array has: those that the machine was started with, each once, and one of our own.</remarks>
 public sealed unsafe partial class HostPoller : IDisposable
 {
     public const short PollIn = 1, PollOut = 4, PollError = 8, PollHangUp = 16;
+
+    private const short PollInvalid = 32;
 
     private readonly Machine _machine;
     private readonly Lock _lock = new();
@@ -57,6 +60,23 @@ public sealed unsafe partial class HostPoller : IDisposable
         return false;
     }
 
+    /// <summary>Nobody waits on a queue any more: what it was armed for is forgotten, or a program that begins waits and gives them up would fill the list.</summary>
+    internal void Disarm(WaitQueue queue)
+    {
+        lock (_lock)
+            _armed.RemoveAll(armed => armed.Queue == queue);
+    }
+
+    /// <summary>Queues that wait for the host.</summary>
+    internal int ArmedCount
+    {
+        get
+        {
+            lock (_lock)
+                return _armed.Count;
+        }
+    }
+
     /// <summary>Host poll without waiting: the events that hold now.</summary>
     public static short Ready(int fd, short events)
     {
@@ -86,10 +106,17 @@ public sealed unsafe partial class HostPoller : IDisposable
         (int Fd, short Events, WaitQueue Queue)[] armed;
         lock (_lock)
             armed = [.. _armed];
-        PollFd[] fds = new PollFd[armed.Length + 1];
-        fds[0] = new PollFd { Fd = _wakeUp, Events = PollIn };
-        for (int i = 0; i < armed.Length; i++)
-            fds[i + 1] = new PollFd { Fd = armed[i].Fd, Events = armed[i].Events };
+        // A descriptor once, however many wait for it: the host refuses more than a process may have open.
+        var waited = new List<PollFd> { new() { Fd = _wakeUp, Events = PollIn } };
+        foreach ((int fd, short events, _) in armed)
+        {
+            int known = waited.FindIndex(w => w.Fd == fd);
+            if (known < 0)
+                waited.Add(new PollFd { Fd = fd, Events = events });
+            else
+                waited[known] = waited[known] with { Events = (short)(waited[known].Events | events) };
+        }
+        PollFd[] fds = [.. waited];
         var timeout = new Timespec { Seconds = timeoutNs / Clock.Second, Nanoseconds = timeoutNs % Clock.Second };
         _waits++;
         fixed (PollFd* p = fds)
@@ -102,13 +129,14 @@ public sealed unsafe partial class HostPoller : IDisposable
             ulong count;
             _ = read(_wakeUp, &count, sizeof(ulong));
         }
-        for (int i = 0; i < armed.Length; i++)
+        foreach ((int fd, short events, WaitQueue queue) one in armed)
         {
-            if (fds[i + 1].ReturnedEvents == 0)
+            // Errors and hang-ups come without having been asked for.
+            if ((Array.Find(fds, f => f.Fd == one.fd).ReturnedEvents & (one.events | PollError | PollHangUp | PollInvalid)) == 0)
                 continue;
             lock (_lock)
-                _armed.Remove(armed[i]);
-            armed[i].Queue.WakeAll();
+                _armed.Remove(one);
+            one.queue.WakeAll();
         }
         return true;
     }

@@ -73,6 +73,7 @@ internal static class SocketSyscalls
         const int MaxAddress = 128;
         if (length > MaxAddress)
             return -Errno.EINVAL;
+        // In bounds: 128 bytes at most.
         Span<byte> raw = stackalloc byte[(int)length];
         if (!t.CopyFromUser(pointer, raw))
             return -Errno.EFAULT;
@@ -121,21 +122,9 @@ internal static class SocketSyscalls
     {
         Vfs vfs = t.Machine.Vfs;
         if (address is null)
-        {
-            if (socket.Local is not null)
-                return 0;
-            socket.SetLocal(new UnixAddress(vfs.AbstractSockets.AddAutomatic(socket)));
-            return 0;
-        }
+            return socket.Local is not null ? 0 : vfs.AbstractSockets.AddAutomatic(socket);
         if (address.IsAbstract)
-        {
-            if (socket.Local is not null)
-                return -Errno.EINVAL;
-            if (!vfs.AbstractSockets.TryAdd(address.Name, socket))
-                return -Errno.EADDRINUSE;
-            socket.SetLocal(address);
-            return 0;
-        }
+            return socket.Local is not null ? -Errno.EINVAL : vfs.AbstractSockets.Add(address, socket);
         long r = vfs.WalkParent(t, AT_FDCWD, address.Name, out WalkResult at);
         if (r < 0)
             return r;
@@ -151,8 +140,7 @@ internal static class SocketSyscalls
             return r == -Errno.EEXIST ? -Errno.EADDRINUSE : r;
         child!.Inode.Attach(socket);
         socket.BoundName = child;
-        socket.SetLocal(address);
-        return 0;
+        return socket.TrySetLocal(address) ? 0 : -Errno.EINVAL;
     }
 
     /// <summary>The socket that an address names.</summary>
@@ -236,8 +224,10 @@ internal static class SocketSyscalls
         long r = Find(reference, out UnixSocket? socket);
         if (r < 0)
             return r;
-        if (ofPeer && socket!.Peer is null)
+        // Looked at once: another thread may disconnect it.
+        UnixSocket? named = ofPeer ? socket!.Peer : socket;
+        if (named is null)
             return -Errno.ENOTCONN;
-        return a.A1 == 0 ? -Errno.EFAULT : WriteAddress(t, ofPeer ? socket!.Peer!.Local : socket!.Local, a.A1, a.A2);
+        return a.A1 == 0 ? -Errno.EFAULT : WriteAddress(t, named.Local, a.A1, a.A2);
     }
 }

@@ -34,7 +34,7 @@ public sealed class ProfileAndCounterTests
         Assert.That(bench.ReadText(Ceiling), Is.EqualTo("33\n"));
         Assert.That(Store(bench, "7\n"), Is.EqualTo(2));
         Assert.That((bench.ReadText(Ceiling), bench.Machine.MemorySystem.Shootdown.Ceiling), Is.EqualTo(("7\n", 7UL)));
-        foreach (string wrong in (string[])["-1\n", "x\n", "\n", "99999999999\n"])
+        foreach (string wrong in (string[])["-1\n", "x\n", "\n", "1048577\n", "99999999999\n"])
             Assert.That(Store(bench, wrong), Is.EqualTo(-Errno.EINVAL), wrong);
         Assert.That(bench.ReadText(Ceiling), Is.EqualTo("7\n"));
         Assert.That(Store(bench, "0"), Is.EqualTo(1));

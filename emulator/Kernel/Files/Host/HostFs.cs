@@ -7,6 +7,7 @@ namespace Emulator.Kernel.Files.Host;
 /// <summary>
 /// A granted part of the host's tree. Nothing here follows a symbolic link or "..": those are resolved in the guest's own view, and every
 /// host call gets a path of plain components beneath the granted directory, which the host is told to refuse if any is a link.
+/// Where a single file is granted, its inode is no directory, whatever the host has in its place by now, so no name is ever looked up beside it.
 /// </summary>
 internal sealed class HostFs : Filesystem, IDisposable
 {

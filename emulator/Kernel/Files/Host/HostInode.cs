@@ -210,7 +210,8 @@ internal sealed class HostInode : Inode
                 ReadOnlySpan<byte> record = buffer.AsSpan(at, BinaryPrimitives.ReadUInt16LittleEndian(buffer.AsSpan(at + 16)));
                 ReadOnlySpan<byte> name = record[19..];
                 name = name[..name.IndexOf((byte)0)];
-                if (!name.SequenceEqual("."u8) && !name.SequenceEqual(".."u8))
+                // Some file systems have longer ones than anybody could open here.
+                if (name.Length <= NameMax && !name.SequenceEqual("."u8) && !name.SequenceEqual(".."u8))
                     entries.Add(new DirectoryEntry(Encoding.Latin1.GetString(name), BinaryPrimitives.ReadUInt64LittleEndian(record), record[18]));
                 at += record.Length;
             }

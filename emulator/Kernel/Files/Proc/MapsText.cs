@@ -19,13 +19,19 @@ internal static class MapsText
         if (!mm.TryGet())
             return "";
         List<Row> rows = Collect(reader, mm, details);
+        // 65,530 mappings with names of 4,095 bytes are much: beyond what the kernel may keep, there is nobody who could read it.
+        KernelMemory memory = reader.Machine.KernelMemory;
+        long most = memory.Limit - memory.Used;
         var text = new StringBuilder();
         foreach (Row row in rows)
         {
-            AppendLine(text, reader, row, row.Name ?? Label(mm, row));
+            if (text.Length <= most)
+            {
+                AppendLine(text, reader, row, row.Name ?? Label(mm, row));
+                if (details)
+                    AppendDetails(text, row);
+            }
             row.File?.Put();
-            if (details)
-                AppendDetails(text, row);
         }
         mm.Put(reader);
         // The page of the oldest virtual system calls lies in the kernel's half.

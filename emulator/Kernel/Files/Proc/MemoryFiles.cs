@@ -86,6 +86,7 @@ internal sealed class PagemapFile(Mm mm, int flags) : MemoryFile(mm, flags)
         if (first >= pages)
             return 0;
         int count = (int)Math.Min((ulong)(buffer.Length / EntrySize), pages - first);
+        // In bounds: parts of so many pages, as many as the caller's buffer has entries.
         Span<PagemapEntry> entries = stackalloc PagemapEntry[ChunkPages];
         for (int done = 0; done < count;)
         {

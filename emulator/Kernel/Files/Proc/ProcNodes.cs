@@ -83,17 +83,19 @@ internal sealed class ProcText(Filesystem fs, uint permissions, uint uid, uint g
 
         public override long Read(Task task, Span<byte> buffer, ref long position)
         {
-            if (_text is null || position == 0)
+            // pread holds no lock: another thread may have the text made anew, and shorter.
+            byte[]? text = Volatile.Read(ref _text);
+            if (text is null || position == 0)
             {
-                byte[] made = Encoding.Latin1.GetBytes(inode.TextFor(task));
-                if (!TryKeep(made.Length))
+                text = Encoding.Latin1.GetBytes(inode.TextFor(task));
+                if (!TryKeep(text.Length))
                     return -Errno.ENOMEM;
-                _text = made;
+                Volatile.Write(ref _text, text);
             }
-            if (position >= _text.Length)
+            if (position >= text.Length)
                 return 0;
-            int n = Math.Min(buffer.Length, _text.Length - (int)position);
-            _text.AsSpan((int)position, n).CopyTo(buffer);
+            int n = Math.Min(buffer.Length, text.Length - (int)position);
+            text.AsSpan((int)position, n).CopyTo(buffer);
             position += n;
             return n;
         }

@@ -133,6 +133,7 @@ internal sealed class ProcessFiles
         if (_thread?.Mm is not { } mm || !mm.TryGet())
             return "";
         (ulong start, ulong end) = range(mm);
+        // In bounds: a MiB at most, even of a range that ends before it begins.
         byte[] bytes = new byte[(int)Math.Min(end - start, 1 << 20)];
         int n = mm.ReadMemory(reader, start, bytes);
         mm.Put(reader);

@@ -77,7 +77,7 @@ internal sealed partial class UnixSocket
         if (IsNonBlocking || (flags & MSG_DONTWAIT) != 0)
             return -Errno.EAGAIN;
         return Result(to._changed.Wait(
-            task, (to, Sender: this), static s => s.to.IsClosed || s.to.ReceiveShut || s.Sender.SendShut || s.to.HasRoom(s.Sender), true, DeadlineAfter(task, SendTimeoutNs)));
+            task, (to, Sender: this), static s => s.to.IsClosed || s.to.ReceiveShut || s.Sender.SendShut || s.to.HasRoom(s.Sender.SendBuffer), true, DeadlineAfter(task, SendTimeoutNs)));
     }
 
     /// <summary>What a message takes beside its bytes (SKB_TRUESIZE): without it a queue of empty packets would have no end.</summary>
@@ -86,7 +86,7 @@ internal sealed partial class UnixSocket
     /// <summary>Memory of what is queued (sk_wmem_alloc).</summary>
     private long QueuedMemory => QueuedBytes + (long)_received.Count * MessageOverhead;
 
-    private bool HasRoom(UnixSocket sender) => IsConnectionBased ? QueuedMemory < sender.SendBuffer : _received.Count < MaxDatagrams;
+    private bool HasRoom(int sendBuffer) => IsConnectionBased ? QueuedMemory < sendBuffer : _received.Count < MaxDatagrams;
 
     /// <summary>Puts a message, or the part of a stream for which there is room, into this socket's queue. -EAGAIN: no room.</summary>
     private long Enqueue(UnixSocket sender, PeerCredentials credentials, ReadOnlySpan<byte> data, OpenFile[] files)
@@ -95,9 +95,11 @@ internal sealed partial class UnixSocket
         {
             if (_closed)
                 return IsConnectionBased ? -Errno.EPIPE : -Errno.ECONNREFUSED;
-            if (!HasRoom(sender) || (Type == SOCK_SEQPACKET && _queuedBytes > 0 && _queuedBytes + data.Length > sender.SendBuffer))
+            // Read once: another thread may change it with setsockopt.
+            int limit = sender.SendBuffer;
+            if (!HasRoom(limit) || (Type == SOCK_SEQPACKET && _queuedBytes > 0 && _queuedBytes + data.Length > limit))
                 return -Errno.EAGAIN;
-            int n = IsStream ? Math.Min(data.Length, sender.SendBuffer - _queuedBytes) : data.Length;
+            int n = IsStream ? Math.Min(data.Length, limit - _queuedBytes) : data.Length;
             if (n == 0 && IsStream && files.Length == 0)
                 return data.IsEmpty ? 0 : -Errno.EAGAIN;
             var message = new SocketMessage(data[..n].ToArray(), sender.Local, credentials, files);

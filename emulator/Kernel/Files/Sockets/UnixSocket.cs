@@ -9,6 +9,7 @@ namespace Emulator.Kernel.Files.Sockets;
 /// <remarks>
 /// Each socket's lock guards its own queue and state and is a leaf: whoever needs two sockets takes one after the other. The peer of a
 /// connected socket never changes to another one, it only goes away.
+/// In bounds: what waits is counted in the kernel's memory, and has a bound in each socket; offsets in a message are moved under the lock and never beyond its end.
 /// </remarks>
 internal sealed partial class UnixSocket : OpenFile
 {
@@ -41,7 +42,9 @@ internal sealed partial class UnixSocket : OpenFile
     internal override bool KeepsMessages => !IsStream;
 
     /// <summary>The name given by bind; null for an anonymous socket.</summary>
-    public UnixAddress? Local { get; private set; }
+    public UnixAddress? Local => Volatile.Read(ref _local);
+
+    private UnixAddress? _local;
 
     /// <summary>The entry that bind made, kept so that the name leads here as long as the socket lives.</summary>
     public Dentry? BoundName { get; set; }
@@ -172,7 +175,7 @@ internal sealed partial class UnixSocket : OpenFile
     private bool TryEnqueueConnection(Task task, UnixSocket client)
     {
         UnixSocket server = Create(task, Type, 0);
-        server.Local = Local;
+        server._local = Local;
         server.Credentials = Credentials;
         server._peer = client;
         client.Credentials = PeerCredentials.Of(task);
@@ -199,7 +202,8 @@ internal sealed partial class UnixSocket : OpenFile
         return 0;
     }
 
-    internal void SetLocal(UnixAddress address) => Local = address;
+    /// <summary>False: it has a name already, which another thread may have given it at this moment.</summary>
+    internal bool TrySetLocal(UnixAddress address) => Interlocked.CompareExchange(ref _local, address, null) is null;
 
     public long Shutdown(int how)
     {
@@ -329,6 +333,8 @@ internal sealed partial class UnixSocket : OpenFile
                 Volatile.Write(ref peer._error, Errno.ECONNRESET);
             peer.MarkShut(read: true, write: true);
         }
+        // Or a closed socket would be kept by the next one that was connected to it, and that by the next.
+        Volatile.Write(ref _peer, null);
         _changed.WakeAll();
         if (Local is { IsAbstract: true } && Path.Dentry is { } dentry)
             dentry.Filesystem.Machine.Vfs.AbstractSockets.Remove(this);
@@ -336,28 +342,42 @@ internal sealed partial class UnixSocket : OpenFile
 }
 
 /// <summary>The abstract names of a machine's Unix sockets.</summary>
-internal sealed class AbstractSockets
+/// <param name="automaticNames">How many there are for those who ask for none: those of five hexadecimal digits.</param>
+internal sealed class AbstractSockets(uint automaticNames = 1 << 20)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, UnixSocket> _byName = new(StringComparer.Ordinal);
     private uint _lastAutomatic;
 
-    public bool TryAdd(string name, UnixSocket socket)
-    {
-        lock (_lock)
-            return _byName.TryAdd(name, socket);
-    }
-
-    /// <summary>A name of five hexadecimal digits for a bind without one.</summary>
-    public string AddAutomatic(UnixSocket socket)
+    /// <summary>Gives a socket a name: 0; -EADDRINUSE; -EINVAL: it has one.</summary>
+    public long Add(UnixAddress address, UnixSocket socket)
     {
         lock (_lock)
         {
-            string name;
-            do
-                name = "\0" + (++_lastAutomatic & 0xFFFFF).ToString("x5", System.Globalization.CultureInfo.InvariantCulture);
-            while (!_byName.TryAdd(name, socket));
-            return name;
+            if (_byName.ContainsKey(address.Name))
+                return -Errno.EADDRINUSE;
+            if (!socket.TrySetLocal(address))
+                return -Errno.EINVAL;
+            _byName.Add(address.Name, socket);
+            return 0;
+        }
+    }
+
+    /// <summary>Gives a socket a name of five hexadecimal digits, for a bind without one: 0; -ENOSPC: all are taken (unix_autobind). One that it has it keeps.</summary>
+    public long AddAutomatic(UnixSocket socket)
+    {
+        lock (_lock)
+        {
+            for (uint tries = 0; tries < automaticNames; tries++)
+            {
+                string name = "\0" + (++_lastAutomatic % automaticNames).ToString("x5", System.Globalization.CultureInfo.InvariantCulture);
+                if (_byName.ContainsKey(name))
+                    continue;
+                if (socket.TrySetLocal(new UnixAddress(name)))
+                    _byName.Add(name, socket);
+                return 0;
+            }
+            return -Errno.ENOSPC;
         }
     }
 
