@@ -135,7 +135,7 @@ public sealed partial class Machine
         var task = new Task(this, process, pid)
         {
             Comm = name,
-            Mm = mm?.Get() ?? Mm.Create(MemorySystem) ?? throw new InvalidOperationException("The machine has no memory for an address space."),
+            Mm = mm?.Get() ?? Mm.Create(MemorySystem, CurrentTask) ?? throw new InvalidOperationException("The machine has no memory for an address space."),
             Files = new FdTable { Memory = KernelMemory },
             Fs = new FsContext(Vfs.Root, Vfs.Root),
         };
@@ -154,7 +154,7 @@ public sealed partial class Machine
     /// <summary>As <see cref="Spawn"/>, for a driver that starts a task when a program asks for it; null: there is no memory for one more, or the machine has all the tasks that it can have.</summary>
     internal KernelThread? TrySpawn(Action<Task> body, string name)
     {
-        if (Processes.LimitedCount >= MaxTasks || Mm.Create(MemorySystem) is not { } mm)
+        if (Processes.LimitedCount >= MaxTasks || Mm.Create(MemorySystem, CurrentTask) is not { } mm)
             return null;
         KernelThread thread = Spawn(body, mm, name);
         mm.Put(CurrentTask);

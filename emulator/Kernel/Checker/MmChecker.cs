@@ -8,6 +8,7 @@ namespace Emulator.Kernel.Checker;
 /// Compares what frames say of themselves with what is really there: page tables of all address spaces, page caches, the swap area, and reverse
 /// maps both ways. The machine must be quiescent: no task is in the kernel.
 /// </summary>
+/// <remarks>In bounds: runs of entries end with their table, and the allocator refuses frames that do not exist.</remarks>
 internal sealed unsafe partial class MmChecker(MemorySystem system)
 {
     private readonly List<string> _errors = [];
@@ -213,7 +214,7 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
             Report($"{frame} belongs to cache {page.Owner}, which is gone");
             return false;
         }
-        bool found = cache.TryGetPage(page.Index, create: false, out Pfn cached);
+        bool found = cache.TryGetPresent(page.Index, out Pfn cached);
         if (!found || cached != frame)
             Report($"{frame} says it is page {page.Index} of cache {page.Owner}, where {(found ? cached.ToString() : "nothing")} is");
         if (found)

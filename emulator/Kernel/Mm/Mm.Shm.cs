@@ -31,6 +31,8 @@ public sealed partial class Mm
             vmFlags |= VmFlags.Write | VmFlags.MayWrite | VmFlags.Shared;
         if ((flags & SHM_EXEC) != 0)
             vmFlags |= VmFlags.Exec;
+        if (!segment.TryHold())
+            return -Errno.EIDRM;
         LockWrite(task);
         try
         {
@@ -47,6 +49,7 @@ public sealed partial class Mm
         finally
         {
             UnlockWrite();
+            segment.Drop();
         }
     }
 

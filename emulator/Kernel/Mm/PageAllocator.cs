@@ -245,7 +245,15 @@ public sealed unsafe class PageAllocator : IDisposable
         (this[frame].Flags & PageFlags.Tail) == 0 ? frame : new Pfn(frame.Value & ~((1UL << HugeOrder) - 1));
 
     /// <summary>Leaves of level 1 that map a 2 MiB page; entries of level 0 are counted at each of its frames.</summary>
-    public ref int EntireMapCount(Pfn head) => ref _pages[head.Value + 1].RefCount;
+    public ref int EntireMapCount(Pfn head) => ref this[new Pfn(head.Value + 1)].RefCount;
+
+    /// <summary>The 2 MiB of a huge page. A number that comes from an entry is not believed to be of one (see <see cref="PageTables"/>).</summary>
+    internal byte* HugePointer(Pfn head)
+    {
+        if ((this[head].Flags & PageFlags.Head) == 0)
+            throw new InvalidOperationException($"{head} is no huge page.");
+        return _memory.Pointer(head);
+    }
 
     /// <summary>Takes a reference unless the frame is free or being replaced (folio_try_get).</summary>
     internal bool TryGet(Pfn frame)

@@ -40,9 +40,11 @@ internal sealed class PageLocks
     private bool TrySet(Pfn frame) => (Interlocked.Or(ref Word(frame), (uint)PageFlags.Locked) & (uint)PageFlags.Locked) == 0;
 
     /// <summary>lock_page: may sleep. The caller holds a reference.</summary>
-    /// <param name="task">The caller; null only while nobody else can hold the lock for long.</param>
+    /// <param name="task">The caller; null: whoever runs on this thread, or nobody that others wait for.</param>
     public void Lock(Task? task, Pfn frame)
     {
+        // To spin with a vCPU would keep a holder waiting that has asked it for a flush.
+        task ??= _pages.CurrentTask();
         task?.PreemptionPoint();
         LockDep?.AcquirePage(task, this, nameof(Lock));
         if (TrySet(frame))
@@ -75,6 +77,7 @@ internal sealed class PageLocks
     /// <param name="value">What the entry was.</param>
     public unsafe void WaitForEntry(Task? task, Pfn frame, ulong* entry, ulong value)
     {
+        task ??= _pages.CurrentTask();
         if (task is null)
             SpinWait.SpinUntil(() => Volatile.Read(ref *entry) != value || !IsLocked(frame));
         else

@@ -171,7 +171,8 @@ public sealed class ShmemPageCache(PageAllocator pages, Seals seals = Seals.Seal
     {
         for (ulong index = first; index < behind; index++)
         {
-            if (!TryGetPage(index, create: false, out Pfn frame))
+            // One in the swap area was used: those that nobody has used yet are never sent there.
+            if (!TryGetPresent(index, out Pfn frame))
                 continue;
             Pages.Locks.Lock(task, frame);
             if ((Pages[frame].Flags & PageFlags.Unused) != 0)

@@ -47,13 +47,28 @@ public sealed class SysvSegment : IMappingObserver
     /// <summary>IPC_RMID was asked for; the segment goes with its last mapping.</summary>
     public bool IsDestroyed { get; internal set; }
 
+    /// <summary>Counts an attachment that is about to be made, so that the segment is not removed meanwhile (do_shmat, shm_nattch). False: it is gone.</summary>
+    internal bool TryHold()
+    {
+        lock (_owner.Lock)
+        {
+            if (IsDestroyed && Attachments == 0)
+                return false;
+            Attachments++;
+            return true;
+        }
+    }
+
     void IMappingObserver.Opened(Vma vma)
     {
         lock (_owner.Lock)
             Attachments++;
     }
 
-    void IMappingObserver.Closed(Vma vma)
+    void IMappingObserver.Closed(Vma vma) => Drop();
+
+    /// <summary>An attachment is gone, or was not made after all; with the last one goes a segment that was to be removed.</summary>
+    internal void Drop()
     {
         bool gone;
         lock (_owner.Lock)

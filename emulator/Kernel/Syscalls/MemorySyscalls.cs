@@ -95,7 +95,7 @@ internal static class MemorySyscalls
         error = ReadVectors(task, a.A3, a.A4, out (ulong Base, ulong Length)[] remote);
         if (error < 0)
             return error;
-        if (Total(local) == 0 || Total(remote) == 0)
+        if (Cut(local) == 0 || Array.TrueForAll(remote, static v => v.Length == 0))
             return 0;
         if (task.Machine.Processes.FindTask((int)a.A0) is not { } target || target.Mm is not { } mm || !mm.TryGet())
             return -Errno.ESRCH;
@@ -164,20 +164,25 @@ internal static class MemorySyscalls
         }
     }
 
-    private static ulong Total((ulong Base, ulong Length)[] vectors)
+    /// <summary>Cuts lengths so that together they are no more than one call transfers (import_iovec); how much that is.</summary>
+    private static ulong Cut((ulong Base, ulong Length)[] vectors)
     {
         ulong total = 0;
-        foreach ((_, ulong length) in vectors)
-            total += length;
+        foreach (ref (ulong Base, ulong Length) vector in vectors.AsSpan())
+        {
+            vector.Length = Math.Min(vector.Length, FileAbi.MaxTransfer - total);
+            total += vector.Length;
+        }
         return total;
     }
 
-    /// <summary>import_iovec.</summary>
+    /// <summary>The vectors of a call.</summary>
     private static long ReadVectors(Task task, ulong address, ulong count, out (ulong Base, ulong Length)[] vectors)
     {
         vectors = [];
         if (count > MaxVectors)
             return -Errno.EINVAL;
+        // In bounds: UIO_MAXIOV at most.
         byte[] bytes = new byte[count * 16];
         if (!task.CopyFromUser(address, bytes))
             return -Errno.EFAULT;

@@ -87,6 +87,7 @@ internal sealed class DmaBufFile(DmaBuf buffer, int flags) : OpenFile(flags)
     /// <summary>dma_buf_set_name; refused while devices are attached until 5.x, allowed since.</summary>
     private long SetName(Task task, ulong argument)
     {
+        // In bounds: read byte by byte until so many.
         Span<byte> bytes = stackalloc byte[NameLength];
         int length = 0;
         for (; length < NameLength; length++)

@@ -45,6 +45,13 @@ internal sealed class DmaFence
         }
     }
 
+    /// <summary>Ends <see cref="Listen"/> (dma_fence_remove_callback).</summary>
+    public void Ignore(WaitQueue queue)
+    {
+        lock (_listeners)
+            _listeners.Remove(queue);
+    }
+
     /// <param name="task">The caller.</param>
     /// <param name="map">The machine's mark for waits on fences.</param>
     /// <param name="interruptible">A signal ends the wait.</param>

@@ -23,4 +23,10 @@ internal sealed class SyncFile : OpenFile
         table?.Add(_signalled);
         return Array.TrueForAll(Fences, static f => f.IsSignalled) ? PollEvents.Readable : 0;
     }
+
+    protected override void Release()
+    {
+        foreach (DmaFence fence in Fences)
+            fence.Ignore(_signalled);
+    }
 }

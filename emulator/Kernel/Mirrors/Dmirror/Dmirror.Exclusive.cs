@@ -14,6 +14,7 @@ internal sealed partial class Dmirror
         if (!mm.TryGet())
             return -Errno.EINVAL;
         ulong end = command.Address + (command.Pages << Pfn.Shift);
+        // In bounds: ranges are gone through in parts of so many pages. Their ends do not wrap (DmirrorFile.Ioctl).
         Span<Pfn> pages = stackalloc Pfn[Batch];
         long error = 0;
         using (mm.EnterRead(task))

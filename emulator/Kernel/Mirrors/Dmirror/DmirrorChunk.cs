@@ -7,6 +7,7 @@ namespace Emulator.Kernel.Mirrors;
 /// <summary>A piece of a device's memory (dmirror_chunk).</summary>
 internal sealed class DmirrorChunk(DmirrorDevice device) : DevPagemap(device)
 {
+    /// <summary>In bounds: by frames of the chunk, for <see cref="DeviceMemory.Find"/> has led here.</summary>
     private readonly Pfn[] _backing = new Pfn[DmirrorDevice.ChunkPages];
     private int _used;
 
@@ -21,13 +22,15 @@ internal sealed class DmirrorChunk(DmirrorDevice device) : DevPagemap(device)
         Interlocked.Increment(ref _used);
     }
 
-    public override void PageFree(Pfn frame)
+    public Pfn TakeBacking(Pfn frame)
     {
         Pfn backing = BackingOf(frame);
         _backing[(int)(frame.Value - First.Value)] = default;
         Interlocked.Decrement(ref _used);
-        device.Free(frame, backing);
+        return backing;
     }
+
+    public override void PageFree(Pfn frame) => device.Free(this, frame);
 
     /// <summary>dmirror_devmem_fault.</summary>
     public override FaultOutcome MigrateToRam(Task? task, Vma vma, ulong address, Pfn frame)

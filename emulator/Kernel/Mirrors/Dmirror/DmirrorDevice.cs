@@ -82,15 +82,15 @@ internal sealed class DmirrorDevice(Machine machine, bool hasMemory)
             if (_free.Count == 0)
                 AddChunk();
             found = _free.TryPop(out frame);
+            // Before the lock goes: a chunk none of whose pages is in use may be taken away.
+            if (found)
+                ((DmirrorChunk)Pages.Devices.Find(frame)!).SetBacking(frame, backing);
         }
-        if (!found)
-        {
+        if (found)
+            Pages.Devices.InitializePage(frame);
+        else
             Pages.Put(backing);
-            return false;
-        }
-        ((DmirrorChunk)Pages.Devices.Find(frame)!).SetBacking(frame, backing);
-        Pages.Devices.InitializePage(frame);
-        return true;
+        return found;
     }
 
     private void AddChunk()
@@ -104,11 +104,15 @@ internal sealed class DmirrorDevice(Machine machine, bool hasMemory)
     }
 
     /// <summary>A page's last reference is gone (dmirror_devmem_free).</summary>
-    public void Free(Pfn frame, Pfn backing)
+    public void Free(DmirrorChunk chunk, Pfn frame)
     {
-        Pages.Put(backing);
+        Pfn backing;
         lock (_lock)
+        {
+            backing = chunk.TakeBacking(frame);
             _free.Push(frame);
+        }
+        Pages.Put(backing);
     }
 
     /// <summary>Gives each of the device's pages one of the machine, with its data (dmirror_devmem_fault_alloc_and_copy). False: memory is exhausted.</summary>

@@ -17,6 +17,7 @@ internal enum MirrorTag
 /// whoever keeps it erases entries when the notifier says so.
 /// </summary>
 /// <param name="memory">Where blocks are counted: whoever stores entries asks first whether there is room.</param>
+/// <remarks>In bounds: an index in a block has 9 bits; ranges are cut to the block before they become spans.</remarks>
 internal sealed class MirrorTable(Memory.KernelMemory memory)
 {
     private const int BlockShift = 9, BlockSize = 1 << BlockShift, TagBits = 2;

@@ -13,6 +13,7 @@ namespace Emulator.Kernel.Mirrors;
 /// <remarks>
 /// A mapped page is pinned for good (FOLL_PIN and FOLL_LONGTERM), flagged, and counted in both address spaces. The pin makes it stay the target's when that forks: the child
 /// gets a copy. It does not make it stay at its address: what the target unmaps or discards is the client's alone from then on, and no longer what the target has there.
+/// In bounds: addresses are whole pages of user space; a frame is remote once, so a machine has no more mappings than frames, each of some hundred bytes.
 /// </remarks>
 internal sealed class RemoteMapFile : OpenFile
 {
@@ -289,7 +290,8 @@ internal sealed class RemoteMapFile : OpenFile
                 return true;
             if (result == WaitResult.Interrupted && task.FatalSignalPending)
                 return false;
-            task.PreemptionPoint();
+            // The one that is waited for may be waiting for this vCPU to flush.
+            task.SpinOnce();
         }
     }
 

@@ -5,6 +5,9 @@ using Emulator.Kernel.Tasks;
 namespace Emulator.Kernel.Mirrors;
 
 /// <summary>An open /dev/remote-mirror: a window on another process, once it is attached.</summary>
+/// <remarks>
+/// In bounds: a window lies in user space, and a page of it is compared with its size; nothing is allocated for pages that nobody has asked for, and those are counted in the kernel's memory.
+/// </remarks>
 internal sealed class RemoteMirrorFile : OpenFile
 {
     /// <summary>The number of miscellaneous devices, and one of those that are given out.</summary>

@@ -5,6 +5,7 @@ using Emulator.Kernel.Tasks;
 namespace Emulator.Kernel.Mirrors;
 
 /// <summary>A buffer made of pages of memfds (drivers/dma-buf/udmabuf.c, <c>struct udmabuf</c>); the designs derive from it.</summary>
+/// <remarks>In bounds: a buffer has pages up to size_limit_mb, counted in the kernel's memory; a page of it is compared with the count where a program names one, and one of a file with what the item has of it.</remarks>
 internal abstract class Udmabuf : DmaBufExporter
 {
     private bool _cpuMapped;

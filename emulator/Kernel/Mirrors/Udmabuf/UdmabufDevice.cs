@@ -47,6 +47,7 @@ internal sealed class UdmabufDevice(int flags) : OpenFile(flags)
             return -Errno.EFAULT;
         if (head.Count > (uint)task.Machine.DmaBufs.Udmabuf.ListLimit)
             return -Errno.EINVAL;
+        // In bounds: list_limit, which cannot be set beyond MostEntries.
         var list = new UdmabufCreateItem[head.Count];
         if (list.Length > 0 && !task.CopyFromUser(argument + 8, System.Runtime.InteropServices.MemoryMarshal.AsBytes(list.AsSpan())))
             return -Errno.EFAULT;

@@ -58,7 +58,7 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
     public override long Write(ulong offset, ReadOnlySpan<byte> buffer, Task? task) => -Errno.EINVAL;
 
     /// <summary>The huge page at an index (of huge pages), with a reference; false: a hole.</summary>
-    internal bool TryGetHuge(ulong hugeIndex, out Pfn head) => base.GetPage(null, hugeIndex << IndexShift, create: false, out head) == 0;
+    internal bool TryGetHuge(ulong hugeIndex, out Pfn head) => TryGetPresent(hugeIndex << IndexShift, out head);
 
     /// <summary>
     /// Takes a page from the pool for an index of huge pages (alloc_hugetlb_folio for a shared file): a reserved one if some mapping or
@@ -222,5 +222,9 @@ public sealed class HugeTlbPageCache : PageCache, ISealable
             task.Mm.StopSelfDeadlock(task, NotifierRules.NoFaultOnPunchInCallback, $"{vma} is faulted on");
     }
 
-    protected override void Release() => RemoveHuge(null, 0, ulong.MaxValue >> Pool.Shift);
+    protected override void Release()
+    {
+        RemoveHuge(Pages.CurrentTask(), 0, ulong.MaxValue >> Pool.Shift);
+        Pages.Unregister(Id);
+    }
 }

@@ -4,6 +4,7 @@ namespace Emulator.Kernel.Memory;
 /// A set of huge pages of a file (mm/hugetlb.c, <c>struct resv_map</c>). Of a shared file: those that somebody reserved or that exist. Of
 /// a private mapping, whose owner alone has reserved all of it: those whose reservation is used up. Indices count huge pages.
 /// </summary>
+/// <remarks>In bounds: an index is entered when its page is promised or taken, so there are no more than the pool could give.</remarks>
 internal sealed class HugeTlbRegions
 {
     private readonly Lock _lock = new();

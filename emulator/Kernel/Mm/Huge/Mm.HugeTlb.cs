@@ -264,7 +264,7 @@ public sealed unsafe partial class Mm
     private void ReplaceHugeTlb(Task? task, Vma vma, ulong address, ulong* leaf, ulong value, Pfn copy)
     {
         Pfn old = PageTables.FrameOf(value);
-        Buffer.MemoryCopy(Pages.Memory.Pointer(old), Pages.Memory.Pointer(copy), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
+        Buffer.MemoryCopy(Pages.HugePointer(old), Pages.HugePointer(copy), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
         var range = new MmuNotifierRange(this, address, address + PageTables.HugeSize, MmuNotifyEvent.Clear);
         InvalidateRangeStart(task, range);
         bool replaced = false;
@@ -361,7 +361,7 @@ public sealed unsafe partial class Mm
             ulong value = Volatile.Read(ref *leaf);
             if (spare != default)
             {
-                Buffer.MemoryCopy(Pages.Memory.Pointer(head), Pages.Memory.Pointer(spare), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
+                Buffer.MemoryCopy(Pages.HugePointer(head), Pages.HugePointer(spare), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
                 child.SetAnonOwner(spare, target, address);
                 value = spare.Address | (ulong)(LeafBits(target) | WriteBits(target));
             }

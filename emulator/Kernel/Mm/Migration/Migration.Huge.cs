@@ -61,8 +61,7 @@ internal sealed partial class Migration
     /// <summary>Makes a new huge page what another one was, which nobody refers to any more.</summary>
     internal unsafe void CopyHuge(Pfn old, Pfn replacement)
     {
-        // In bounds: both are heads of blocks of 2 MiB.
-        Buffer.MemoryCopy(Pages.Memory.Pointer(old), Pages.Memory.Pointer(replacement), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
+        Buffer.MemoryCopy(Pages.HugePointer(old), Pages.HugePointer(replacement), (long)PageTables.HugeSize, (long)PageTables.HugeSize);
         PageAllocator.SetFlags(ref Pages[replacement], Pages[old].Flags & PageFlags.AnonExclusive);
         MoveIdentity(old, replacement);
     }

@@ -65,6 +65,8 @@ internal sealed class PageReclaim(MemorySystem system)
     /// <returns>Whether it is worth trying again; false: the caller is to die, or there is nobody left to kill.</returns>
     public bool MakeRoom(Task? task)
     {
+        // Reclaim spins for page-table locks, whose holders wait for flushes: whoever has a vCPU has to serve interrupts meanwhile.
+        task ??= Pages.CurrentTask();
         // What reclaim itself needs, in a notifier's callback, it does without (PF_MEMALLOC).
         if (task is { IsReclaiming: true })
             return false;

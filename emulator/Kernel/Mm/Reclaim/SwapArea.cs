@@ -10,8 +10,8 @@ namespace Emulator.Kernel.Memory;
 /// <remarks>
 /// The lock is a leaf. A slot's contents change only between <see cref="TryAddPage"/> and the moment its frame leaves the cache, under the
 /// frame's page lock; nobody else writes a slot, so reading one needs no lock.
-/// In bounds: slots come from <see cref="Take"/>; those out of entries of page tables are looked up before they are used, and are refused if there are none such
-/// (<see cref="IsSlot"/>). Frames are the machine's own: a device's never reach reclaim.
+/// In bounds: slots come from <see cref="Take"/>; those out of entries of page tables, which are not believed (<see cref="PageTables"/>), are refused if there are
+/// none such: where nothing can be refused, by <see cref="At"/>. Frames are the machine's own: a device's never reach reclaim.
 /// </remarks>
 public sealed unsafe class SwapArea : IDisposable
 {
@@ -135,13 +135,13 @@ public sealed unsafe class SwapArea : IDisposable
     }
 
     /// <summary>The slot that a frame caches; 0: none.</summary>
-    internal ulong SlotOf(Pfn frame) => _slotOfFrame is null ? 0 : Volatile.Read(ref _slotOfFrame[frame.Value]);
+    internal ulong SlotOf(Pfn frame) => _slotOfFrame is null || _pages.IsDevice(frame) ? 0 : Volatile.Read(ref _slotOfFrame[frame.Value]);
 
     /// <summary>One more entry names the slot (swap_duplicate).</summary>
     internal void Duplicate(ulong slot)
     {
         lock (_lock)
-            _slots[slot].Count++;
+            At(slot).Count++;
     }
 
     /// <summary>An entry that named the slot is gone (swap_free).</summary>
@@ -150,18 +150,31 @@ public sealed unsafe class SwapArea : IDisposable
     {
         lock (_lock)
         {
-            uint left = --_slots[slot].Count;
-            if (left == 0 && _slots[slot].Frame == 0)
+            ref Slot named = ref At(slot);
+            if (--named.Count == 0 && named.Frame == 0)
+            {
                 Release(slot);
-            return left;
+                return 0;
+            }
+            return named.Count;
         }
     }
 
-    /// <summary>Entries that name a slot (swap_count).</summary>
+    /// <summary>Entries that name a slot (swap_count); 0 of one that is free, or is none.</summary>
     internal uint CountOf(ulong slot)
     {
+        if (!IsSlot(slot))
+            return 0;
         lock (_lock)
-            return _slots[slot].Count;
+            return IsFree(slot) ? 0 : _slots[slot].Count;
+    }
+
+    /// <summary>A slot by a number that may come from a page table; one that is none is a fault of ours.</summary>
+    private ref Slot At(ulong slot)
+    {
+        if (!IsSlot(slot) || slot >= _next || IsFree(slot))
+            throw new InvalidOperationException($"Swap slot {slot} is not in use.");
+        return ref _slots[slot];
     }
 
     /// <summary>Takes a frame out of the cache; the caller holds the page lock and drops the reference that the cache held.</summary>
