@@ -4,6 +4,7 @@ namespace Emulator.Claims;
 /// Something that somebody said about Linux's secondary MMUs, and a scenario that tries it out. Scenarios run machines and observe them: a verdict follows from
 /// what was seen, and is <see cref="Verdict.Inconclusive"/> when a control shows that the opposite could not have been seen.
 /// </summary>
+/// <remarks>In bounds: the numbers in a scenario are its own, also where it points into tables; programs of guests run in it as in any machine.</remarks>
 public abstract class Claim
 {
     /// <summary>A number, or a number and a letter: <c>3</c>, <c>42b</c>.</summary>

@@ -4,6 +4,7 @@ using Emulator.Kernel.Memory;
 namespace Emulator.Kernel.Checker;
 
 /// <summary>Reads page tables as a processor would, without a lock and without leaving a trace, to compare them with what is cached.</summary>
+/// <remarks>In bounds: an entry's frame is compared with those there are before it is taken for a table, and indices have 9 bits.</remarks>
 internal static unsafe class LiveTables
 {
     /// <summary>All that a translation can grant. <see cref="Pte.NoExecute"/> stands for the right to execute.</summary>

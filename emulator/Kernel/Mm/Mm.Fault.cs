@@ -323,6 +323,7 @@ public sealed unsafe partial class Mm
     private void MapAround(Vma vma, PageCache cache, ulong address, ulong* entry, Pte bits)
     {
         int slot = PageTable.Index(address, 0);
+        // In bounds: an aligned group of 16 entries does not leave the table of one of them.
         int first = slot & ~(FaultAround - 1);
         ulong pages = (cache.Size + 0xFFF) >> 12;
         for (int i = first; i < first + FaultAround; i++)

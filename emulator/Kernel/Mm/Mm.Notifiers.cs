@@ -117,6 +117,7 @@ public sealed unsafe partial class Mm
         Pfn table = Root;
         for (int level = PageTable.RootLevel; ; level--)
         {
+            // In bounds: no frame that does not exist comes here (below), and an index has 9 bits.
             ulong* entry = (ulong*)memory.Pointer(table) + PageTable.Index(address, level);
             ulong value = Volatile.Read(ref *entry);
             // A table that was freed under the walker may hold anything.

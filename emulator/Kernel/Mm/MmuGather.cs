@@ -13,6 +13,7 @@ namespace Emulator.Kernel.Memory;
 /// <remarks>
 /// As much is collected as Linux collects, because what may be freed before the end of an announced change, and what is freed only after it,
 /// depends on that: a bundle of <see cref="Bundle"/> entries, then up to <see cref="MaxBatches"/> batches of a page each.
+/// In bounds: a batch that is full, or one entry short of it, is followed by another one before the next frame comes, or emptied by the caller, who is told.
 /// </remarks>
 internal sealed class MmuGather
 {

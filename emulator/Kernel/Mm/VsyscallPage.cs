@@ -6,6 +6,7 @@ namespace Emulator.Kernel.Memory;
 /// The page at 0xffffffffff600000 where very old programs call gettimeofday, time and getcpu. It can be read, and holds code that makes
 /// the system call, as Linux's did in its <c>vsyscall=native</c> mode. It lies in the kernel's half, which every address space shares.
 /// </summary>
+/// <remarks>In bounds: nothing here is a guest's.</remarks>
 internal static unsafe class VsyscallPage
 {
     private static ReadOnlySpan<ushort> SystemCalls => [96, 201, 309];

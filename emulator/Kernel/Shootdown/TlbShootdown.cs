@@ -10,6 +10,7 @@ namespace Emulator.Kernel.Shootdown;
 /// knows, for each of its PCID slots, which address space the slot holds and up to which generation it has flushed. Only this class loads
 /// CR3 and flushes TLBs, and only on the vCPU's own thread or under its permit.
 /// </summary>
+/// <remarks>In bounds: arrays go by vCPU and slot, which no guest names. Its addresses are looked up in TLBs and lead nowhere; a loop over pages has no more turns than the ceiling.</remarks>
 public sealed unsafe partial class TlbShootdown
 {
     /// <summary>Flush everything rather than page by page when a range has more pages (tlb_single_page_flush_ceiling).</summary>

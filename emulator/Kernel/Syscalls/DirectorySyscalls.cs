@@ -44,6 +44,7 @@ internal static class DirectorySyscalls
             return -Errno.ENOTDIR;
         ulong address = a.A1, left = (uint)a.A2;
         long done = 0;
+        // In bounds: a header, and a name of NAME_MAX bytes at most, whatever made it.
         Span<byte> record = stackalloc byte[MaxRecord];
         using (directory.PositionLock.Enter(t))
         {
@@ -85,6 +86,8 @@ internal static class DirectorySyscalls
         if (cwd.Dentry!.IsUnlinked)
             return -Errno.ENOENT;
         string name = t.Machine.Vfs.PathName(cwd, t.Fs.Root, out bool reachable);
+        if (ReferenceEquals(name, Vfs.TooLong))
+            return -Errno.ENAMETOOLONG;
         byte[] bytes = Encoding.Latin1.GetBytes((reachable ? name : "(unreachable)" + name) + "\0");
         if ((ulong)bytes.Length > a.A1)
             return -Errno.ERANGE;

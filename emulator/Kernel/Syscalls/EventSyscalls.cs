@@ -206,6 +206,7 @@ internal static class EventSyscalls
             return -Errno.EBADF;
         if (reference.File is not EventPoll epoll)
             return -Errno.EINVAL;
+        // In bounds: MaxAtOnce, however many the program has room for.
         Span<(uint Events, ulong Data)> found = stackalloc (uint, ulong)[Math.Min(maximum, MaxAtOnce)];
         long n = epoll.Wait(t, found, deadline);
         Span<byte> raw = stackalloc byte[EpollEventSize];

@@ -91,6 +91,7 @@ internal static class FutexSyscalls
             if (error != 0)
                 return error;
         }
+        // In bounds: FUTEX_WAITV_MAX at most.
         var entries = new FutexWaitEntry[count];
         if (!t.CopyFromUser(a.A0, MemoryMarshal.AsBytes(entries.AsSpan())))
             return -Errno.EFAULT;

@@ -34,6 +34,7 @@ internal static class MessageSyscalls
             return -Errno.EFAULT;
         if (a.A2 > MessageQueue.MaxMessage || (int)a.A0 < 0 || type < 1)
             return -Errno.EINVAL;
+        // In bounds: MSGMAX at most; counted when it is queued.
         byte[] text = new byte[a.A2];
         if (!task.CopyFromUser(a.A1 + 8, text))
             return -Errno.EFAULT;

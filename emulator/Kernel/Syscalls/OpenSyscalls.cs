@@ -51,6 +51,7 @@ internal static class OpenSyscalls
             return -Errno.EINVAL;
         if (a.A3 > 4096)
             return -Errno.E2BIG;
+        // In bounds: less than a page, and not negative.
         Span<byte> rest = stackalloc byte[(int)a.A3 - HowSize];
         if (!t.TryRead(a.A2, out OpenHow how) || !t.CopyFromUser(a.A2 + HowSize, rest))
             return -Errno.EFAULT;

@@ -197,6 +197,7 @@ internal static class SchedulingSyscalls
         int vcpus = t.Machine.Options.Vcpus;
         CpuSet set = default;
         int bytes = (int)Math.Min(a.A1, CpuSet.Capacity / 8);
+        // In bounds: as many bytes as a set has, of however many.
         Span<byte> raw = stackalloc byte[CpuSet.Capacity / 8];
         raw.Clear();
         if (!t.CopyFromUser(a.A2, raw[..bytes]))

@@ -60,6 +60,7 @@ internal static class SemaphoreSyscalls
             return -Errno.EINVAL;
         if (a.A2 > MaxOperations)
             return -Errno.E2BIG;
+        // In bounds: SEMOPM at most; their numbers are compared with the set's below.
         var operations = new SemaphoreOperation[a.A2];
         if (!task.CopyFromUser(a.A1, MemoryMarshal.AsBytes(operations.AsSpan())))
             return -Errno.EFAULT;

@@ -1,6 +1,10 @@
 namespace Emulator.Kernel.Syscalls;
 
 /// <summary>The x86-64 system-call table: every family's rows, by number.</summary>
+/// <remarks>
+/// In bounds: structures are copied by <see cref="Memory.UserAccess"/> into values and spans whose size is a constant; where a program says how many or how long, that is compared
+/// with one beforehand, as is said beside each. What is copied is looked at once, for other threads may change the original.
+/// </remarks>
 public sealed class SyscallTable
 {
     private static readonly SyscallDefinition[][] Families =

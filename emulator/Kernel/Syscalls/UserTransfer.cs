@@ -15,6 +15,7 @@ internal struct IoVector
 }
 
 /// <summary>Moves data between user memory and open files, through pooled buffers of a fixed size whatever the guest asks for.</summary>
+/// <remarks>In bounds: a call has as many vectors as its array, which is read once and has no more than UIO_MAXIOV; their lengths are cut to MAX_RW_COUNT together, and pieces to the buffer's length.</remarks>
 internal static class UserTransfer
 {
     /// <summary>UIO_MAXIOV.</summary>

@@ -11,6 +11,7 @@ namespace Emulator.Kernel.Tasks;
 /// One guest thread. It runs on a host thread of its own; to execute guest instructions that thread needs a vCPU, which is a permit
 /// the scheduler hands out. A task that sleeps gives its vCPU away first, so kernel code may block anywhere.
 /// </summary>
+/// <remarks>In bounds: registers are pointed to where the vCPU has them, or where they are saved; they are looked for again after anything that may sleep. No guest's number is part of that.</remarks>
 public sealed unsafe partial class Task
 {
     /// <summary>Of the structure's size, from the task's start to <see cref="ReleaseRegisters"/>, when nobody runs it any more.</summary>

@@ -18,6 +18,7 @@ internal sealed class ShrinkList(MemorySystem system, Task? task, int capacity)
 
     internal const PageFlags Unreclaimable = PageFlags.Reserved | PageFlags.Table | PageFlags.Free | PageFlags.Tail | PageFlags.HugeTlb;
 
+    // In bounds: callers empty it when it is full.
     private readonly Pfn[] _frames = new Pfn[capacity];
 
     private PageAllocator Pages => system.Pages;

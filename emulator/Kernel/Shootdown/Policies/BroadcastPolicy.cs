@@ -29,6 +29,7 @@ internal sealed class BroadcastPolicy : SharedFlushPolicy
 
     internal override void Flush(in SharedFlush flush)
     {
+        // In bounds: one more place than these makes it a flush of everything.
         Span<(ulong Start, ulong End)> places = stackalloc (ulong, ulong)[Places];
         int count = 0;
         bool everything = flush.IsWide || flush.FreedTables;

@@ -41,6 +41,7 @@ internal sealed class SemaphoreSet(Task creator, int key, int mode, int count) :
 
     private const int Waiting = 1;
 
+    // In bounds: SEMMSL at most, and a million in all; who operates on them has compared the numbers with Count.
     private readonly Semaphore[] _semaphores = new Semaphore[count];
     private readonly LinkedList<Pending> _pending = new();
     private readonly Memory.KernelMemory _memory = creator.Machine.KernelMemory;

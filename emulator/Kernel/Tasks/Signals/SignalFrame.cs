@@ -68,6 +68,7 @@ internal static unsafe class SignalFrame
         if (entering)
             sp = task.AltStackBase + task.AltStackSize;
         bool extended = SignalFpState.IsExtended(task);
+        // In bounds: the frame lies in values of fixed size, and goes to the stack as any copy to user memory does; its address may wrap, which is refused there.
         Span<byte> state = stackalloc byte[SignalFpState.MaxSize];
         state = state[..SignalFpState.Store(r, extended, state)];
         ulong fpState = (sp - (ulong)state.Length) & ~63UL;
