@@ -101,4 +101,28 @@ public sealed unsafe class BlockCacheTests
             return vcpu.State->Registers.Gpr[VcpuRegisters.Rax];
         }
     }
+
+    /// <summary>A block that was warm before the branch was, because faults entered it from elsewhere, is found in the jump cache; the branch must be linked all the same.</summary>
+    [Test]
+    public void A_branch_is_linked_to_a_block_that_is_known_already()
+    {
+        using var tables = new GuestTables(vcpus: 1);
+        Pfn frame = tables.NewFrame();
+        // jmp to 10h; there syscall
+        ((ReadOnlySpan<byte>)[0xEB, 0x0E]).CopyTo(tables.Platform.Memory.BytesOf(frame));
+        ((ReadOnlySpan<byte>)[0x0F, 0x05]).CopyTo(tables.Platform.Memory.BytesOf(frame)[0x10..]);
+        tables.Map(Code, frame, Pte.Present | Pte.User);
+        tables.Vcpu.Enter();
+        foreach (ulong start in (ulong[])[Code + 0x10, Code])
+        {
+            for (int i = 0; i < 8; i++)
+            {
+                tables.State->Registers.Rip = start;
+                tables.State->Budget = 1000;
+                tables.Vcpu.Run();
+            }
+        }
+        tables.Vcpu.Leave();
+        Assert.That(tables.Platform.Blocks.Find(frame.Value, 0)->Ops[0].Imm, Is.EqualTo((long)tables.Platform.Blocks.Find(frame.Value, 0x10)->Ops));
+    }
 }

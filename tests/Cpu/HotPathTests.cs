@@ -46,10 +46,27 @@ internal sealed unsafe class HotPathTests
         tables.Vcpu.Leave();
     }
 
+    /// <summary>Pages of 2 MiB: each access misses the front, which is of 4 KiB, and is a hit of the first level all the same.</summary>
     [Test]
-    public void Running_and_missing_allocate_nothing()
+    public void A_pass_over_large_pages_misses_the_front_alone()
     {
-        using var tables = Prepare();
+        using var tables = Prepare(large: true);
+        Pass(tables, MostPages);
+        CounterValues before = tables.State->Tlb.Counters;
+        Pass(tables, MostPages);
+        ulong Counted(Counter counter) => tables.State->Tlb.Counters[counter] - before[counter];
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Counted(Counter.FrontMisses), Is.EqualTo(MostPages));
+            Assert.That(Counted(Counter.Level1Misses) + Counted(Counter.Walks), Is.Zero);
+        }
+        tables.Vcpu.Leave();
+    }
+
+    [Test]
+    public void Running_and_missing_allocate_nothing([Values] bool large)
+    {
+        using var tables = Prepare(large);
         for (int i = 0; i < 4; i++)
             Pass(tables, MostPages);
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -58,14 +75,16 @@ internal sealed unsafe class HotPathTests
         tables.Vcpu.Leave();
     }
 
-    private static GuestTables Prepare()
+    private static GuestTables Prepare(bool large = false)
     {
         var tables = new GuestTables(bytes: 1UL << 26);
         tables.Vcpu.Enter();
         Pfn code = tables.NewFrame();
         Loop.CopyTo(tables.Platform.Memory.BytesOf(code));
         tables.Map(Code, code);
-        for (int i = 0; i < MostPages; i++)
+        for (int i = 0; large && i < MostPages; i += 512)
+            tables.Map(Data + ((ulong)i << Pfn.Shift), new Pfn((ulong)(MostPages + i)), level: 1);
+        for (int i = 0; !large && i < MostPages; i++)
             tables.Map(Data + ((ulong)i << Pfn.Shift), tables.NewFrame());
         return tables;
     }

@@ -44,7 +44,7 @@ internal sealed unsafe class GuestTables : IDisposable
     public void Map(ulong address, Pfn frame, Pte flags = Pte.Present | Pte.Writable | Pte.User, int level = 0, Pfn? root = null)
         => *Slot(address, level, root) = frame.Address | (ulong)flags | (level > 0 ? (ulong)Pte.PageSize : 0);
 
-    /// <summary>A user access as the CPU makes it: front first, then the slow path.</summary>
+    /// <summary>A user access as the CPU makes it: front first, then the large one, then the slow path.</summary>
     /// <returns>The physical address, or null when it faults.</returns>
     public static ulong? Touch(VcpuState* c, ulong address, Access access)
     {
@@ -52,7 +52,7 @@ internal sealed unsafe class GuestTables : IDisposable
             return Mmu.FetchTranslate(c, address, out var frame) ? frame.Address | (address & 0xFFF) : null;
         var entry = c->Front + (address >> 12 & (FrontEntry.Count - 1)) + (access == Access.Write ? FrontEntry.Count : 0);
         var host =
-            entry->Tag == (address & ~0xFFFUL) ? (byte*)(entry->Addend + (nint)address)
+            entry->Tag == (address & ~0xFFFUL) || Mmu.FillFromLarge(c, address, 1, access == Access.Write) ? (byte*)(entry->Addend + (nint)address)
             : access == Access.Read ? Mmu.ReadSlow(c, address, 1)
             : Mmu.ModifySlow(c, address, 1);
         return host is null ? null : (ulong)(host - c->Tlb.Memory);

@@ -10,7 +10,7 @@ namespace Emulator.Tests.Memory;
 /// <summary>Random accesses, changes of the tables and flushes, on the native TLB and on its naive twin.</summary>
 internal sealed unsafe class TlbModelTests
 {
-    private const int Pcids = 3, Pages = 24, SmallPages = 18;
+    private const int Pcids = 3, Pages = 24, SmallPages = 18, LargePlaces = 3;
 
     /// <summary>One step, decoded from two numbers so that FsCheck can shrink it.</summary>
     private readonly record struct Step(int What, int Detail)
@@ -66,8 +66,11 @@ internal sealed unsafe class TlbModelTests
             Mmu.LoadCr3(_c, _roots[0], 0, noFlush: false);
         }
 
-        /// <summary>Small pages lie in neighbouring sets and a few of them in equal ones; the last pages are large.</summary>
-        private static ulong AddressOf(int page) => page < SmallPages ? 0x40_0000UL + (ulong)page * 0x3000 : 0x8000_0000UL + (ulong)(page - SmallPages) * 0x20_0000;
+        /// <summary>
+        /// Small pages lie in neighbouring sets and a few of them in equal ones; the last pages are large, and two each share a place in the large front.
+        /// </summary>
+        private static ulong AddressOf(int page) => page < SmallPages ? 0x40_0000UL + (ulong)page * 0x3000
+            : 0x8000_0000UL + ((ulong)(page - SmallPages) % LargePlaces + (ulong)(page - SmallPages) / LargePlaces * FrontEntry.LargeCount) * 0x20_0000;
 
         private static bool IsLarge(int page) => page >= SmallPages;
 
@@ -148,18 +151,19 @@ internal sealed unsafe class TlbModelTests
                 if (_c->Tlb.Counters[counter] != (ulong)expected)
                     return $"{counter}: expected {expected}, is {_c->Tlb.Counters[counter]}";
             }
-            for (int i = 0; i < 2 * FrontEntry.Count; i++)
+            for (int i = 0; i < FrontEntry.Total; i++)
             {
-                if (_c->Front[i].Tag != FrontEntry.NoTag && !IsInFirstLevel(_c->Front[i], forStores: i >= FrontEntry.Count))
-                    return $"front entry for {_c->Front[i].Tag:x} has no first-level entry";
+                bool large = i >= FrontEntry.LargeStart, forStores = i >= (large ? FrontEntry.LargeStart + FrontEntry.LargeCount : FrontEntry.Count);
+                if (_c->Front[i].Tag != FrontEntry.NoTag && !IsInFirstLevel(_c->Front[i], forStores, large))
+                    return $"{(large ? "large " : "")}front entry for {_c->Front[i].Tag:x} has no first-level entry";
             }
             return null;
         }
 
-        private bool IsInFirstLevel(FrontEntry front, bool forStores)
+        private bool IsInFirstLevel(FrontEntry front, bool forStores, bool large)
         {
             ulong frame = (ulong)((nint)front.Tag + front.Addend - (nint)_c->Tlb.Memory) >> 12;
-            return _model.FirstLevel.Any(e => e.Page == front.Tag >> (12 + 9 * e.SizeClass) && (e.Global || e.Context == _model.Context)
+            return _model.FirstLevel.Any(e => e.Page == front.Tag >> (12 + 9 * e.SizeClass) && (e.Global || e.Context == _model.Context) && (!large || e.SizeClass > 0)
                 && e.Frame + (front.Tag >> 12 & ((1UL << (9 * e.SizeClass)) - 1)) == frame
                 && (!forStores || (e.Writable && e.Dirty)));
         }

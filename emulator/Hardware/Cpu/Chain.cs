@@ -40,7 +40,8 @@ internal static unsafe class Chain
         if ((c->Budget | c->Attention) < 0)
             return Leave(c, rip, HandlerExit.Attention);
         JumpCacheEntry* entry = JumpCache.Slot(c, rip);
-        if (entry->Rip != rip)
+        // A target in this page that is known already is looked up all the same, to be linked: the branch would come here for ever.
+        if (entry->Rip != rip || (rip ^ c->Registers.BlockRip) < Memory.Pfn.Size)
         {
             c->LinkFrom = op;
             return Leave(c, rip, HandlerExit.Lookup);
@@ -93,11 +94,20 @@ internal static unsafe class Chain
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Missed(VcpuState* c, Op* op, int size, bool store, bool aligned) => c->Refill(c, op, size, store, aligned);
 
-    /// <summary>What <see cref="VcpuState.Refill"/> points to.</summary>
+    /// <summary>What <see cref="VcpuState.Refill"/> points to: asks the large front, without a call.</summary>
     [MethodImpl(Hot)]
     internal static nint Refill(VcpuState* c, Op* op, int size, bool store, bool aligned)
     {
-        ulong address = AnyAddress.Of(c, op);
+        // The one form serves both: without an index the operation names a register that is zero.
+        ulong address = IndexAddress.Of(c, op);
+        return (!aligned || (address & 15) == 0) && Memory.Mmu.FillFromLarge(c, address, size, store) ? op->Fn(c, op) : c->RefillSlowly(c, op, size, store, aligned);
+    }
+
+    /// <summary>What <see cref="VcpuState.RefillSlowly"/> points to: asks the TLB.</summary>
+    [MethodImpl(Hot)]
+    internal static nint RefillSlowly(VcpuState* c, Op* op, int size, bool store, bool aligned)
+    {
+        ulong address = IndexAddress.Of(c, op);
         if (aligned && (address & 15) != 0)
             return Raise(c, op, Cpu.Vector.GeneralProtection);
         return (store ? Memory.Mmu.FillForStore(c, address, size) : Memory.Mmu.FillForLoad(c, address, size)) ? op->Fn(c, op) : Fault(c, op);

@@ -127,7 +127,7 @@ public unsafe struct VcpuState
 
     /// <summary>Linear RIP to block, direct-mapped; a subset of the instruction TLB (<see cref="JumpCache"/>).</summary>
     public JumpCacheEntry* JumpCache;
-    /// <summary>The TLB's fast front, a strict subset of it: <see cref="FrontEntry.Count"/> entries for loads, then as many for stores.</summary>
+    /// <summary>The TLB's fast front, a strict subset of it: <see cref="FrontEntry.Count"/> entries for loads, then as many for stores; then the large front, the same of <see cref="FrontEntry.LargeCount"/>.</summary>
     public FrontEntry* Front;
     /// <summary>TLB, paging-structure cache, counters.</summary>
     public TlbState Tlb;
@@ -141,9 +141,9 @@ public unsafe struct VcpuState
 
     /// <summary>
     /// <see cref="Chain.Missed"/>, called through a pointer so that the JIT does not inline it: the handlers would save registers for the calls in it. To forbid inlining
-    /// would forbid its tail calls.
+    /// would forbid its tail calls. The same between the two, of which the first makes no call.
     /// </summary>
-    internal delegate*<VcpuState*, Op*, int, bool, bool, nint> Refill;
+    internal delegate*<VcpuState*, Op*, int, bool, bool, nint> Refill, RefillSlowly;
 
     /// <summary>Machine code for CMPXCHG16B on hosts that have it, else null.</summary>
     public void* WideExchange;

@@ -20,6 +20,15 @@ public struct FrontEntry
     /// <summary>Entries for loads, and as many for stores: a power of two.</summary>
     public const int Count = 256;
 
+    /// <summary>Where the large front begins: entries of 2 MiB, whatever code they hold, that only misses look at.</summary>
+    public const int LargeStart = 2 * Count;
+
+    /// <summary>Entries of the large front for loads, and as many for stores: a power of two.</summary>
+    public const int LargeCount = 32;
+
+    /// <summary>All entries.</summary>
+    public const int Total = LargeStart + 2 * LargeCount;
+
     /// <summary>A tag that no access can have: bit 4 is dropped even by the compares that keep bits 0 to 3 to see a misaligned address.</summary>
     public const ulong NoTag = 0x10;
 

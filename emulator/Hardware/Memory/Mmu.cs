@@ -53,6 +53,19 @@ public static unsafe class Mmu
     }
 
     /// <summary>
+    /// Makes the front answer for an access of up to <paramref name="size"/> bytes, if the large front knows a first-level entry that allows it. False: the others
+    /// know more, <see cref="FillForLoad"/> and <see cref="FillForStore"/>.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool FillFromLarge(VcpuState* c, ulong address, int size, bool store)
+    {
+        if (!Tlb.FillFrontFromLarge(c, address, size, store))
+            return false;
+        c->Tlb.Counters[Counter.FrontMisses]++;
+        return true;
+    }
+
+    /// <summary>
     /// Makes the front answer for a load of up to <paramref name="size"/> bytes. False with the fault recorded, or <see cref="VcpuState.Retry"/> when no entry
     /// of the front can answer: the access crosses a page, or each must come to the slow path (alignment check, witness).
     /// </summary>

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 using Emulator.Hardware.Cpu;
 
 namespace Emulator.Hardware.Memory;
@@ -13,6 +14,9 @@ internal static unsafe class Tlb
 {
     // In bounds: Find gives slots of its own array, FrontOf masks, and every data word came from PageWalker, which refuses what lies outside memory.
     private static readonly TlbLevel PdeLevel = new(32, 4), PdpteLevel = new(16, 4), Pml4eLevel = new(4, 4);
+
+    private const int LargeShift = 21;
+    private const ulong LargeMask = ~((1UL << LargeShift) - 1);
 
     public static void Allocate(VcpuState* c, PhysicalMemory memory, TlbGeometry geometry)
     {
@@ -33,7 +37,7 @@ internal static unsafe class Tlb
         t.MemoryBytes = memory.Bytes;
         t.Code = memory.Code;
         t.Exposed = memory.Exposed;
-        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(2 * FrontEntry.Count * (nuint)sizeof(FrontEntry), 64);
+        c->Front = (FrontEntry*)NativeMemory.AlignedAlloc(FrontEntry.Total * (nuint)sizeof(FrontEntry), 64);
         t.FrontSeen = true;
         ClearFront(c);
     }
@@ -197,10 +201,15 @@ internal static unsafe class Tlb
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static FrontEntry* FrontOf(VcpuState* c, ulong address) => c->Front + (address >> Pfn.Shift & (FrontEntry.Count - 1));
 
+    /// <summary>As <see cref="FrontOf"/>, of the large front.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static FrontEntry* LargeFrontOf(VcpuState* c, ulong address)
+        => c->Front + (FrontEntry.LargeStart + (address >> LargeShift & (FrontEntry.LargeCount - 1)));
+
     /// <summary>Drops the front's entries that come from the entry of a large page.</summary>
     private static void DropLargeFromFront(VcpuState* c, ulong tag)
     {
-        for (ulong i = 0; i < 2 * FrontEntry.Count; i++)
+        for (ulong i = 0; i < FrontEntry.Total; i++)
             DropIfInside(c->Front + i, TlbArray.Address(tag), 1UL << PageTable.Shift(TlbArray.SizeClass(tag)));
     }
 
@@ -216,7 +225,7 @@ internal static unsafe class Tlb
     {
         if (!c->Tlb.FrontSeen)
             return;
-        new Span<FrontEntry>(c->Front, 2 * FrontEntry.Count).Fill(FrontEntry.Empty);
+        new Span<FrontEntry>(c->Front, FrontEntry.Total).Fill(FrontEntry.Empty);
         c->Tlb.FrontSeen = false;
     }
 
@@ -343,7 +352,54 @@ internal static unsafe class Tlb
         if ((data & store) == store && CodeFrames.Expose(&c->Tlb, new Pfn(physical >> Pfn.Shift)))
             entry[FrontEntry.Count] = new FrontEntry { Tag = page, Addend = addend };
         c->Tlb.FrontSeen = true;
+        if (TlbEntry.SizeClass(data) != 0)
+            FillLargeFront(c, address, addend, forLoads: !forStore, forStores: (data & store) == store);
         return host;
+    }
+
+    private static void FillLargeFront(VcpuState* c, ulong address, nint addend, bool forLoads, bool forStores)
+    {
+        var entry = LargeFrontOf(c, address);
+        var large = new FrontEntry { Tag = address & LargeMask, Addend = addend };
+        if (forLoads)
+            *entry = large;
+        if (forStores)
+            entry[FrontEntry.LargeCount] = large;
+    }
+
+    /// <summary>
+    /// Makes the front answer for an access as <see cref="FillFront"/> does, if the large front knows a first-level entry of a large page that allows it, and the access crosses
+    /// no page. It knows none while accesses must come to the slow path.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool FillFrontFromLarge(VcpuState* c, ulong address, int size, bool forStore)
+    {
+        ulong tag = address & LargeMask;
+        var large = LargeFrontOf(c, address);
+        if (forStore)
+            large += FrontEntry.LargeCount;
+        if (large->Tag != tag)
+            return false;
+        nint addend = large->Addend;
+        // Before the rest, so that the host's misses overlap: it looks ahead over a few of a guest's instructions only.
+        if (Sse.IsSupported)
+            Sse.Prefetch0((void*)(address + (ulong)addend));
+        ulong page = address & ~(Pfn.Size - 1);
+        if (address - page + (uint)size > Pfn.Size)
+            return false;
+        var entry = FrontOf(c, address);
+        if (!forStore)
+        {
+            *entry = new FrontEntry { Tag = page, Addend = addend };
+            large += FrontEntry.LargeCount;
+            if (large->Tag != tag)
+                return true;
+            addend = large->Addend;
+        }
+        if (!CodeFrames.Expose(&c->Tlb, new Pfn((ulong)((nint)page + addend - (nint)c->Tlb.Memory) >> Pfn.Shift)))
+            return !forStore;
+        entry[FrontEntry.Count] = new FrontEntry { Tag = page, Addend = addend };
+        return true;
     }
 
     /// <summary>Takes the front's write permission for a frame away, under whatever addresses it is mapped.</summary>

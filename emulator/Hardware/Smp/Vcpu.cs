@@ -58,6 +58,7 @@ public sealed unsafe partial class Vcpu : IDisposable
         Mmu.Configure(State, PagingControls.Linux);
         State->CodeEpoch = long.MaxValue;
         State->Refill = &Chain.Refill;
+        State->RefillSlowly = &Chain.RefillSlowly;
         State->WideExchange = platform.HostCode.WideExchange;
         State->LoadMxcsr = platform.HostCode.LoadMxcsr;
         State->StoreMxcsr = platform.HostCode.StoreMxcsr;
