@@ -43,6 +43,8 @@ public sealed class Evidence(ulong seed)
         {
             Vcpus = vcpus + 1,
             MemoryBytes = 1UL << 30,
+            // Claims are about single pages, and scenarios count them.
+            TransparentHugePages = Kernel.Memory.HugePagePolicy.Madvise,
             Deterministic = true,
             Seed = Seed,
             LockDep = true,

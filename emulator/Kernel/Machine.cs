@@ -38,6 +38,7 @@ public sealed partial class Machine : IDisposable
         Platform.ReadTimestamp = () => (ulong)Clock.MonotonicNs;
         MemorySystem = new MemorySystem(Platform, options.SwapBytes);
         Pages.CurrentTask = () => CurrentTask;
+        MemorySystem.HugePages.Policy = options.TransparentHugePages;
         MemorySystem.HugeTlb.Default.Resize(options.HugePages);
         MemorySystem.Vdso.RealtimeOffsetNs = Clock.RealtimeOffsetNs;
         MemorySystem.Shootdown.NowNs = () => Clock.MonotonicNs;

@@ -18,6 +18,9 @@ public sealed record MachineOptions
     /// <summary>Guest-physical memory in bytes; the host pays only for what is touched.</summary>
     public ulong MemoryBytes { get; init; } = 4UL << 30;
 
+    /// <summary>Which anonymous memory gets huge pages at first: programs may change it. Linux's own default.</summary>
+    public Memory.HugePagePolicy TransparentHugePages { get; init; } = Memory.HugePagePolicy.Always;
+
     /// <summary>Pages of 2 MiB that are kept for hugetlb mappings.</summary>
     public long HugePages { get; init; }
 

@@ -33,9 +33,11 @@ static void check_commands(void)
     passed("commands");
 }
 
+// Single pages, which are missing one by one.
 static char *fresh(long flags)
 {
     CHECK_EQ(mmap6(mine, SIZE, RW, (int)flags | MAP_FIXED, -1, 0), mine);
+    sys(madvise, mine, SIZE, MADV_NOHUGEPAGE);
     return mine;
 }
 

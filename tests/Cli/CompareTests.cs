@@ -66,6 +66,7 @@ internal sealed class CompareTests
     [TestCase("--sweep", "sharers", "write NAME=VALUE,VALUE")]
     [TestCase("--sweep", "sharers=1,,2", "write NAME=VALUE,VALUE")]
     [TestCase("--memory", "lots", "give a size")]
+    [TestCase("--thp", "sometimes", "give always, madvise or never")]
     public void Wrong_use_is_told_in_one_line(string option, string value, string words)
     {
         Outcome outcome = Compare(option, value, Tlb);

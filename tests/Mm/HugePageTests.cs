@@ -3,6 +3,7 @@ using Emulator.Kernel;
 using Emulator.Kernel.Checker;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Notifiers;
+using Emulator.Kernel.Tasks;
 using Emulator.Tests.Notifiers;
 using static Emulator.Kernel.Memory.MmanAbi;
 
@@ -59,6 +60,34 @@ public sealed unsafe class HugePageTests
         Assert.That(mm.Munmap(null, At, 2 * Huge), Is.Zero);
         Assert.That(mm.AnonPages, Is.Zero);
         AssertNothingIsLeft(stand, mm, before);
+    }
+
+    [Test]
+    public void By_default_every_mapping_that_holds_a_huge_page_gets_one_unless_it_is_a_stack_or_refuses()
+    {
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 64 << 20 });
+        machine.Run(task =>
+        {
+            long PagesOf(ulong bytes, int flags, int advice = 0)
+            {
+                Assert.That(task.Mm.Mmap(task, At, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, null, 0), Is.EqualTo((long)At));
+                if (advice != 0)
+                    task.Mm.Madvise(task, At, bytes, advice);
+                long before = task.Mm.AnonPages;
+                Assert.That(task.TryWrite(At + 0x5000, (byte)1), Is.True);
+                long pages = task.Mm.AnonPages - before;
+                task.Mm.Munmap(task, At, bytes);
+                return pages;
+            }
+            using (Assert.EnterMultipleScope())
+            {
+                Assert.That(PagesOf(Huge, 0), Is.EqualTo(512));
+                Assert.That(PagesOf(Huge - 0x1000, 0), Is.EqualTo(1), "too small");
+                Assert.That(PagesOf(Huge, MAP_STACK), Is.EqualTo(1));
+                Assert.That(PagesOf(Huge, MAP_STACK, MADV_HUGEPAGE), Is.EqualTo(512), "advice counts more");
+                Assert.That(PagesOf(Huge, 0, MADV_NOHUGEPAGE), Is.EqualTo(1));
+            }
+        });
     }
 
     [Test]

@@ -22,6 +22,8 @@ internal sealed unsafe class MemoryStand : IDisposable
     {
         _platform = new Platform(new PhysicalMemory(bytes), vcpus, TlbGeometry.Default);
         System = new MemorySystem(_platform);
+        // Tests count frames, entries and flushes of single pages, and ask for huge ones where they want them.
+        System.HugePages.Policy = HugePagePolicy.Madvise;
         if (check)
             _ = new CoherenceChecker(System, Vcpus, (_, rule, text) => _findings.Enqueue($"{rule}: {text}"));
         Vcpu.Enter();

@@ -48,6 +48,7 @@ public sealed class HugeTimelineTests
     public void Collapsing_flushes_everything_before_its_end() => Run((task, recorder) =>
     {
         ulong at = (ulong)task.Mm.Mmap(task, 0x4000_0000, Huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, null, 0);
+        task.Machine.MemorySystem.HugePages.Policy = HugePagePolicy.Madvise;
         task.TryWrite(at + 0x3000, (byte)7);
         recorder.Base = at;
         recorder.Take();

@@ -58,6 +58,7 @@ public sealed class TimelineTests
     [Test]
     public void A_large_munmap_frees_pages_before_its_end() => Run((task, recorder) =>
     {
+        task.Machine.MemorySystem.HugePages.Policy = HugePagePolicy.Never;
         ulong at = Map(task, recorder, 10000);
         recorder.Watch(at);
         task.Mm.Munmap(task, at, 10000 << 12);

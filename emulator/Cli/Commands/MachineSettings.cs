@@ -19,6 +19,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
 {
     private readonly Option<string> _memory = new("--memory") { Description = "guest memory, for example 512M or 1T; the host pays for what is touched", HelpName = "SIZE", DefaultValueFactory = _ => "4G" };
     private readonly Option<string> _swap = new("--swap") { Description = "swap area in host memory, for example 1G; 0 for none, as by default", HelpName = "SIZE", DefaultValueFactory = _ => "0" };
+    private readonly Option<string> _thp = new("--thp") { Description = "which anonymous memory gets huge pages by itself: always, madvise (what asks for them), or never; programs may change it", HelpName = "WHICH", DefaultValueFactory = _ => "always" };
     private readonly Option<string?> _hugePages = new("--hugepages") { Description = "huge pages kept for hugetlb mappings, for example 2M=64", HelpName = "SIZE=COUNT" };
     private readonly Option<string[]> _sysctl = new("--sysctl") { Description = "set a file of /proc/sys/vm, for example vm.overcommit_memory=2", HelpName = "NAME=VALUE" };
     private readonly Option<string?> _disturb = new("--disturb") { Description = "shake the memory of running programs: events of each kind in a million instructions, for example migrate=100,reclaim=50,split=5,fill=200", HelpName = "KIND=RATE,..." };
@@ -53,7 +54,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
 
     public IReadOnlyList<Option> Options =>
     [
-        _memory, _swap, _hugePages, _sysctl, _disturb, _tlb, _cpu, _seed, _bind, _root, _set, _unset, _name,
+        _memory, _swap, _thp, _hugePages, _sysctl, _disturb, _tlb, _cpu, _seed, _bind, _root, _set, _unset, _name,
         _directory, _timeout, _maxInstructions, _profile, _ceiling, _mshareVariant, _noMshare, _costs, _udmabuf, _remoteMap, _lockdep, _check,
     ];
 
@@ -84,6 +85,8 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
         error = "";
         if (!Size.TryParse(parsed.GetValue(_memory)!, out ulong memory) || memory < 1 << 20 || memory > 1UL << 46)
             return Wrong(out error, $"--memory {parsed.GetValue(_memory)}: give a size from 1M to 64T, for example 512M");
+        if (!HugePagePolicies.TryParse(parsed.GetValue(_thp)!, out HugePagePolicy thp))
+            return Wrong(out error, $"--thp {parsed.GetValue(_thp)}: give always, madvise or never");
         if (!TryParseHugePages(parsed.GetValue(_hugePages), memory, out long hugePages))
             return Wrong(out error, $"--hugepages {parsed.GetValue(_hugePages)}: give a count of 2 MiB pages that fits in half of the memory, for example 2M=64");
         if (!Size.TryParse(parsed.GetValue(_swap)!, out ulong swap) || swap > 1UL << 42)
@@ -134,6 +137,7 @@ internal sealed class MachineSettings(bool comparesUdmabuf = false)
         options = new MachineOptions
         {
             MemoryBytes = memory & ~4095UL,
+            TransparentHugePages = thp,
             HugePages = hugePages,
             SwapBytes = swap & ~4095UL,
             Sysctls = sysctls,

@@ -106,16 +106,9 @@ internal static class SysFs
 
     private static long StorePolicy(HugePages pages, string text)
     {
-        HugePagePolicy? policy = text.TrimEnd('\n') switch
-        {
-            "always" => HugePagePolicy.Always,
-            "madvise" => HugePagePolicy.Madvise,
-            "never" => HugePagePolicy.Never,
-            _ => null,
-        };
-        if (policy is not { } known)
+        if (!HugePagePolicies.TryParse(text.TrimEnd('\n'), out HugePagePolicy policy))
             return -Errno.EINVAL;
-        pages.Policy = known;
+        pages.Policy = policy;
         return 0;
     }
 

@@ -13,6 +13,8 @@ public enum FaultFlags
     Execute = 2,
     /// <summary>The access is the kernel's, to another address space; it obeys the VMA's permissions all the same.</summary>
     Remote = 4,
+    /// <summary>The access follows, so that memory of the host's will be needed.</summary>
+    Touch = 8,
     /// <summary>No access, but a read-only pin to come: an anonymous page must be this address space's alone (FAULT_FLAG_UNSHARE).</summary>
     Unshare = 16,
 }
@@ -85,7 +87,7 @@ public sealed unsafe partial class Mm
         FaultOutcome outcome =
             vma is null || vma.Start > address ? FaultOutcome.NotMapped
             : !Allows(vma, flags) ? FaultOutcome.Forbidden
-            : FaultIn(task, vma, address & ~0xFFFUL, flags);
+            : FaultIn(task, vma, address & ~0xFFFUL, flags | FaultFlags.Touch);
         PendingFault pending = outcome == FaultOutcome.Retry ? new PendingFault(vma!, address, (flags & FaultFlags.Write) != 0) : default;
         SharedTables? shares = vma?.Shares;
         UnlockRead();
@@ -151,7 +153,7 @@ public sealed unsafe partial class Mm
         ulong* entry = Tables.Find(address, out int level);
         if (level > 0)
         {
-            if (entry is null ? FaultHuge(task, vma, address) : FaultLeaf(task, vma, address, entry, flags))
+            if (entry is null ? FaultHuge(task, vma, address, flags) : FaultLeaf(task, vma, address, entry, flags))
                 return FaultOutcome.Done;
             entry = Tables.Find(address);
         }

@@ -67,6 +67,9 @@ public sealed partial class Mm
             vmFlags |= VmFlags.GrowsDown;
         if ((flags & MAP_LOCKED) != 0)
             vmFlags |= VmFlags.Locked;
+        // calc_vm_flag_bits since 6.7: most of a stack is never touched.
+        if ((flags & MAP_STACK) != 0 && _system.Profile != KernelProfile.V6_1)
+            vmFlags |= VmFlags.NoHugePage;
         if (file is ISharedRegion region)
             return MapContainer(task, address, length, vmFlags, flags, file, region, pageOffset, out populate);
         long place = pool is null ? FindPlace(address, length, flags) : FindHugePlace(address, length, flags, pool.PageSize);

@@ -190,8 +190,8 @@ public sealed unsafe class PageAllocator : IDisposable
         }
         if (stale)
             Clean(frame, order, zero);
-        else if (order == 0 && (taken & (HugeFrames - 1)) == 0)
-            Expect(taken, flags);
+        else if (order == 0 && (taken & (HugeFrames - 1)) == 0 && (flags & PageFlags.Table) == 0)
+            Expect(frame);
         History?.Allocated(frame, flags);
         if ((flags & PageFlags.Table) != 0)
             Interlocked.Increment(ref _tables);
@@ -371,13 +371,13 @@ public sealed unsafe class PageAllocator : IDisposable
     public void Dispose() => HostMemory.Release((byte*)_pages, MetadataBytes);
 
     /// <summary>
-    /// The first frame of a block that is taken from the bottom is for a page that somebody touches, one alone: so, most likely, are the rest. A page table
-    /// says nothing: populating takes a table and then 512 frames at once, which may never be touched.
+    /// Says that a block of 2 MiB will be touched all over, soon. The first frame of one that is taken from the bottom is for a page that somebody touches, one alone: so,
+    /// most likely, are the rest. A page table says nothing: populating takes a table and then 512 frames at once, which may never be touched.
     /// </summary>
-    private void Expect(ulong block, PageFlags flags)
+    internal void Expect(Pfn block)
     {
-        if ((flags & PageFlags.Table) == 0 && HugeFrames <= _memory.FrameCount - block)
-            _memory.Expect(new Pfn(block), HugeFrames);
+        if (HugeFrames <= _memory.FrameCount - block.Value)
+            _memory.Expect(block, HugeFrames);
     }
 
     private ulong Take(int order)

@@ -5,12 +5,24 @@ namespace Emulator.Kernel.Memory;
 /// <summary>Which mappings get transparent huge pages (/sys/kernel/mm/transparent_hugepage/enabled).</summary>
 public enum HugePagePolicy
 {
+    /// <summary>All anonymous ones, unless MADV_NOHUGEPAGE or PR_SET_THP_DISABLE forbids it.</summary>
     Always,
 
     /// <summary>Those that MADV_HUGEPAGE was asked for.</summary>
     Madvise,
 
     Never,
+}
+
+/// <summary>What policies are called.</summary>
+public static class HugePagePolicies
+{
+    /// <summary>Reads a policy as sysfs and the command line name it.</summary>
+    public static bool TryParse(string text, out HugePagePolicy policy)
+    {
+        policy = text switch { "madvise" => HugePagePolicy.Madvise, "never" => HugePagePolicy.Never, _ => HugePagePolicy.Always };
+        return text is "always" or "madvise" or "never";
+    }
 }
 
 /// <summary>
@@ -31,7 +43,7 @@ public sealed partial class HugePages
         _pages = system.Pages;
     }
 
-    public HugePagePolicy Policy { get; set; } = HugePagePolicy.Madvise;
+    public HugePagePolicy Policy { get; set; } = HugePagePolicy.Always;
 
     /// <summary>Huge pages of anonymous memory that some leaf maps (NR_ANON_THPS).</summary>
     public long Mapped => Volatile.Read(ref _mapped);

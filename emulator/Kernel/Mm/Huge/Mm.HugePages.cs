@@ -33,7 +33,7 @@ public sealed unsafe partial class Mm
     }
 
     /// <summary>Answers a fault where no table is with a whole huge page (do_huge_pmd_anonymous_page). False: single pages must do.</summary>
-    private bool FaultHuge(Task? task, Vma vma, ulong address)
+    private bool FaultHuge(Task? task, Vma vma, ulong address, FaultFlags flags)
     {
         ulong start = address & ~HugeMask;
         if (!_system.HugePages.Allows(vma) || !HugePages.Fits(vma, address))
@@ -44,6 +44,8 @@ public sealed unsafe partial class Mm
             _system.Events.Count(VmEvent.ThpFaultFallback);
             return false;
         }
+        if ((flags & FaultFlags.Touch) != 0)
+            Pages.Expect(head);
         if (!Tables.TryAllocateTable(out Pfn table))
         {
             Pages.Put(head);
