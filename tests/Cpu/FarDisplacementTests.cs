@@ -113,6 +113,26 @@ internal sealed unsafe class FarDisplacementTests
         }
     }
 
+    /// <summary>As an Intel processor does: the branch faults, not the fetch, and CALL has stored but not moved RSP.</summary>
+    [Test]
+    public void A_branch_to_an_address_that_is_not_canonical_faults_itself([Values(0, 1, 2)] int branch, [Values(0, 3)] int before)
+    {
+        const ulong code = 0x7FFF_8000_0000, stack = 0x60_0800;
+        byte[] program = [.. Enumerable.Repeat((byte)0x90, before), .. Displaced(Branches[branch].Bytes, Longest)];
+        using GuestTables tables = Machine(code, program, stack);
+        VcpuState* c = tables.State;
+        for (int run = 0; run < 5; run++)
+        {
+            c->Registers.Gpr[VcpuRegisters.Rsp] = stack;
+            c->Registers.Rflags = Flags.Interrupt;
+            long instructions = c->Instructions;
+            Assert.That(Run(tables, code), Is.EqualTo(VcpuExit.Exception));
+            Assert.That((c->Vector, c->ErrorCode, c->Registers.Rip, c->Registers.Gpr[VcpuRegisters.Rsp], c->Instructions - instructions),
+                Is.EqualTo((Vector.GeneralProtection, 0u, code + (ulong)before, stack, (long)before)));
+            Assert.That(ReadFar(tables, stack - 8), Is.EqualTo(branch == 2 ? code + (ulong)program.Length : 0));
+        }
+    }
+
     /// <summary>POP adds to RSP before it computes the destination (SDM vol. 2, POP).</summary>
     [TestCase(Longest)]
     [TestCase(Longest - 7)]

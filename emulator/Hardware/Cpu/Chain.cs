@@ -37,6 +37,8 @@ internal static unsafe class Chain
         // Counted from the next instruction, as it was encoded: a distance from the block's first byte that needs more than 32 bits has lost the rest.
         int next = op->Offset + op->Length;
         ulong rip = c->Registers.BlockRip + (ulong)next + (ulong)(op->Disp - next);
+        if (!Integer.Branches.IsCanonical(rip))
+            return BadTarget(c, op);
         if ((c->Budget | c->Attention) < 0)
             return Leave(c, rip, HandlerExit.Attention);
         JumpCacheEntry* entry = JumpCache.Slot(c, rip);
@@ -49,6 +51,18 @@ internal static unsafe class Chain
         c->Registers.BlockRip = rip;
         Op* target = entry->Target;
         return target->Fn(c, target);
+    }
+
+    /// <summary>#GP of the branch itself, which <see cref="Branch"/> has counted already; CALL's store stays, its RSP does not.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static nint BadTarget(VcpuState* c, Op* op)
+    {
+        c->Registers.Gpr[VcpuRegisters.Rsp] += op->Aux;
+        c->Budget++;
+        c->Vector = Cpu.Vector.GeneralProtection;
+        c->ErrorCode = 0;
+        c->Unsupported = Unsupported.No;
+        return Leave(c, c->Registers.BlockRip + op->Offset, HandlerExit.Exception);
     }
 
     /// <summary>Goes to any address: returns, indirect jumps and calls.</summary>

@@ -24,7 +24,7 @@ public unsafe struct Op
     public byte Seg;
     /// <summary>Length of the instruction in bytes.</summary>
     public byte Length;
-    /// <summary>Free for the instruction family: a third operand, a predicate, an address-size mark.</summary>
+    /// <summary>Free for the instruction family: a third operand, a predicate, an address-size mark; for a direct branch, what it has pushed.</summary>
     public byte Aux;
     /// <summary>Distance of this instruction from the block's first byte.</summary>
     public ushort Offset;

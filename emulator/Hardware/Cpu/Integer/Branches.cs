@@ -60,6 +60,7 @@ internal static unsafe class Branches
         if (Target(ref b))
         {
             b.Accesses++;
+            b.Op->Aux = sizeof(ulong);
             return &CallRelative;
         }
         if (b.Instruction.Code != Code.Call_rm64)
