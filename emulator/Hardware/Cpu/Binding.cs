@@ -32,6 +32,8 @@ internal unsafe ref struct Binding
     public bool Complete;
     /// <summary>Set by a family for an instruction after which the block cannot go on: its handler must never enter <c>op[1]</c>, for there is none.</summary>
     public bool EndsBlock;
+    /// <summary>The form of the memory operand, if a family has asked for one.</summary>
+    public OperandForm Memory;
     /// <summary>Memory accesses that the instruction makes, for the TLB's hit rate.</summary>
     public int Accesses;
 
@@ -116,8 +118,8 @@ internal unsafe ref struct Binding
         };
         if (address32)
             Op->Scale |= AnyAddress.Address32;
-        if (Complete || (Op->Scale & (AnyAddress.Address32 | AnyAddress.FromNext)) != 0 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase)
-            return OperandForm.Any;
-        return index == Register.None ? OperandForm.Base : OperandForm.Index;
+        Memory = Complete || (Op->Scale & (AnyAddress.Address32 | AnyAddress.FromNext)) != 0 || Op->Seg is RegisterOffset.FsBase or RegisterOffset.GsBase ? OperandForm.Any
+            : index == Register.None ? OperandForm.Base : OperandForm.Index;
+        return Memory;
     }
 }

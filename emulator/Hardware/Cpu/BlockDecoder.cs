@@ -33,7 +33,9 @@ internal sealed unsafe class BlockDecoder
         _reader.Start(bytes, length);
         _decoder.IP = rip;
         int count = 0, accesses = 0, offset = 0;
-        bool ended = false;
+        bool ended = false, paired = true;
+        Instruction previous = default;
+        OperandForm previousForm = OperandForm.None;
         // In bounds: count ends at MaxInstructions, and one more holds the jump that ends a block which does not end itself.
         fixed (Op* ops = _ops)
         {
@@ -54,6 +56,12 @@ internal sealed unsafe class BlockDecoder
                 op->Accesses = (byte)accesses;
                 offset += instruction.Length;
                 ended = b.EndsBlock;
+                // What ends a block may be what raises #UD.
+                Handler pair = paired || complete || ended ? null : Pairs.Find(previous, previousForm, instruction, b.Memory);
+                paired = pair != null;
+                if (paired)
+                    op[-1].Fn = EntryPoint.Resolve(pair);
+                (previous, previousForm) = (instruction, b.Memory);
             }
             if (count == 0)
                 return [];

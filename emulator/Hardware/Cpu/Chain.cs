@@ -27,7 +27,7 @@ internal static unsafe class Chain
         Op* target = (Op*)op->Imm;
         if ((budget | c->Attention) < 0 || target == null)
             return BranchSlow(c, op);
-        c->Registers.BlockRip += (ulong)op->Disp;
+        c->Registers.BlockRip = c->Registers.BlockRip + (ulong)op->Disp;
         return target->Fn(c, target);
     }
 

@@ -6,7 +6,8 @@ namespace Emulator.Hardware.Cpu;
 /// <summary>
 /// RFLAGS in a lazy form of two words that most operations write without branches. <c>FlagResult</c> is the sign-extended
 /// result: ZF is result == 0, SF its sign, PF the parity of its low byte. <c>FlagCarries</c> holds the carries out of bit positions, moved so
-/// that bit 63 is CF, bit 62 the carry into the sign bit (OF is their difference) and bit 3 AF; bits 1 and 0 flip SF and PF, for flag values that no result gives.
+/// that bit 63 is CF, bit 62 the carry into the sign bit (OF is their difference) and bit 3 AF; bits 1 and 0 flip SF and PF, for flag values that no result gives. The other
+/// bits mean nothing.
 /// </summary>
 public static unsafe class Flags
 {
@@ -21,7 +22,6 @@ public static unsafe class Flags
         => Arithmetic | Trap | Direction | NestedTask | (operandSize == 2 ? 0 : AlignmentCheck | Identification);
 
     internal const ulong CarryBit = 1UL << 63, IntoSignBit = 1UL << 62, AdjustBit = 1 << 3, SignFlip = 1 << 1, ParityFlip = 1;
-    private const ulong Kept = CarryBit | IntoSignBit | AdjustBit;
 
     public static ulong Read(long result, ulong carries)
     {
@@ -51,23 +51,31 @@ public static unsafe class Flags
     /// <summary>Replaces the flags in <paramref name="mask"/>, keeping the others.</summary>
     public static void Merge(VcpuState* c, ulong flags, ulong mask) => Set(c, (Get(c) & ~mask) | (flags & mask));
 
-    /// <summary>Flags of an addition (also with carry): the carry vector is the majority of both operands and the inverted sum.</summary>
+    /// <summary>Flags of an addition (also with carry): the carry vector is the majority of both operands and the inverted sum. Numbers are <see cref="Wide"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void SetAdd<T>(VcpuState* c, T a, T b, T sum) where T : unmanaged, IBinaryInteger<T>
-        => SetCarries(c, sum, (a & b) | ((a | b) & ~sum));
+    internal static void SetAdd(VcpuState* c, ulong a, ulong b, ulong sum, int size) => SetCarries(c, sum, (a & b) | ((a | b) & ~sum), size);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetAdd<T>(VcpuState* c, T a, T b, T sum) where T : unmanaged => SetAdd(c, Wide.Of(a), Wide.Of(b), Wide.Of(sum), sizeof(T));
 
     /// <summary>Flags of a subtraction <c>a - b</c> (also with borrow); CF is the borrow.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void SetSub<T>(VcpuState* c, T a, T b, T difference) where T : unmanaged, IBinaryInteger<T>
-        => SetCarries(c, difference, (~a & b) | ((~a | b) & difference));
+    internal static void SetSub(VcpuState* c, ulong a, ulong b, ulong difference, int size) => SetCarries(c, difference, (~a & b) | ((~a | b) & difference), size);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetSub<T>(VcpuState* c, T a, T b, T difference) where T : unmanaged
+        => SetSub(c, Wide.Of(a), Wide.Of(b), Wide.Of(difference), sizeof(T));
 
     /// <summary>Flags of AND, OR, XOR, TEST: CF and OF clear; AF, undefined, clear as processors do.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void SetLogic<T>(VcpuState* c, T result) where T : unmanaged, IBinaryInteger<T>
+    internal static void SetLogic(VcpuState* c, ulong result, int size)
     {
-        c->Registers.FlagResult = SignExtend(result);
+        c->Registers.FlagResult = Wide.SignExtend(result, size);
         c->Registers.FlagCarries = 0;
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetLogic<T>(VcpuState* c, T result) where T : unmanaged => SetLogic(c, Wide.Of(result), sizeof(T));
 
     /// <summary>COMIS and its like: ZF when equal, CF when less, the others clear.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -77,14 +85,12 @@ public static unsafe class Flags
         c->Registers.FlagCarries = (less ? CarryBit | IntoSignBit : 0) | (equal ? ParityFlip : 0);
     }
 
+    // Bits that nobody reads keep what the vector has there: cutting them off would cost more than a constant of one byte.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void SetCarries<T>(VcpuState* c, T result, T vector) where T : unmanaged, IBinaryInteger<T>
+    private static void SetCarries(VcpuState* c, ulong result, ulong vector, int size)
     {
-        ulong carries = ulong.CreateTruncating(vector);
-        c->Registers.FlagResult = SignExtend(result);
-        c->Registers.FlagCarries = sizeof(T) == 8
-            ? carries & Kept
-            : ((carries << (64 - sizeof(T) * 8)) & (CarryBit | IntoSignBit)) | (carries & AdjustBit);
+        c->Registers.FlagResult = Wide.SignExtend(result, size);
+        c->Registers.FlagCarries = size == 8 ? vector & ~(SignFlip | ParityFlip) : (vector << (64 - size * 8)) | (vector & AdjustBit);
     }
 
     /// <summary>INC and DEC: like the addition or subtraction of 1 but CF stays.</summary>
@@ -98,13 +104,7 @@ public static unsafe class Flags
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long SignExtend<T>(T value) where T : unmanaged, IBinaryInteger<T> => sizeof(T) switch
-    {
-        1 => sbyte.CreateTruncating(value),
-        2 => short.CreateTruncating(value),
-        4 => int.CreateTruncating(value),
-        _ => long.CreateTruncating(value),
-    };
+    public static long SignExtend<T>(T value) where T : unmanaged => Wide.SignExtend(Wide.Of(value), sizeof(T));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool GetCarry(VcpuState* c) => (long)c->Registers.FlagCarries < 0;

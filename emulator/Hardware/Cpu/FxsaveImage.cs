@@ -40,7 +40,7 @@ public static unsafe class FxsaveImage
         r->X87 = default;
         r->X87.Control = 0x37F;
         r->Mxcsr = 0x1F80;
-        new Span<byte>(r->Vectors, 32 * VcpuRegisters.VectorSlot).Clear();
+        new Span<byte>(r->Vectors, VcpuRegisters.VectorCount * VcpuRegisters.VectorSlot).Clear();
     }
 
     /// <param name="wide">FXSAVE64: the instruction and operand pointers have 64 bits.</param>

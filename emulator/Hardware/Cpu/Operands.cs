@@ -60,6 +60,20 @@ internal static unsafe class Reg
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Read<T>(VcpuState* c, byte offset) where T : unmanaged => *(T*)((byte*)c + offset);
 
+    /// <summary>Writes the lower <paramref name="size"/> bytes of a <see cref="Wide"/> number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Write(VcpuState* c, byte offset, ulong value, int size)
+    {
+        if (size == 8)
+            *(ulong*)((byte*)c + offset) = value;
+        else if (size == 4)
+            *(ulong*)((byte*)c + offset) = (uint)value;
+        else if (size == 2)
+            *(ushort*)((byte*)c + offset) = (ushort)value;
+        else
+            *((byte*)c + offset) = (byte)value;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Write<T>(VcpuState* c, byte offset, T value) where T : unmanaged
     {
@@ -70,7 +84,10 @@ internal static unsafe class Reg
     }
 }
 
-/// <summary>Where an operation reads an operand. The answer is a pointer, or null: then the handler ends with <see cref="Missed"/>, having changed nothing.</summary>
+/// <summary>
+/// Where an operation reads an operand. Its <see cref="Place"/> is a linear address or the host's; if it <see cref="IsThere"/>, <see cref="At"/> points to the operand,
+/// otherwise the handler ends with <see cref="Missed"/>, having changed nothing. One member that gave a pointer or null would cost handlers two branches.
+/// </summary>
 /// <remarks>
 /// The pointer's type is the caller's business, and no member has a body here: the ahead-of-time compiler leaves calls of such members to the JIT.
 /// In bounds for the size asked for, which is that of the type it is read as: in the state, the operation, a page of guest memory or the bounce buffer. It is read at once: the next
@@ -79,7 +96,9 @@ internal static unsafe class Reg
 internal unsafe interface ISource
 {
     static abstract bool Faults { get; }
-    static abstract void* Pointer(VcpuState* c, Op* op, int size);
+    static abstract ulong Place(VcpuState* c, Op* op, int size);
+    static abstract bool IsThere(VcpuState* c, ulong place, int size);
+    static abstract void* At(VcpuState* c, ulong place);
     static abstract nint Missed(VcpuState* c, Op* op, int size);
 }
 
@@ -88,7 +107,11 @@ internal readonly unsafe struct SourceRegister : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size) => (byte*)c + op->Src;
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + op->Src);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => (void*)place;
 }
 
 internal readonly unsafe struct DestinationRegister : ISource
@@ -96,7 +119,11 @@ internal readonly unsafe struct DestinationRegister : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size) => (byte*)c + op->Dst;
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + op->Dst);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => (void*)place;
 }
 
 internal readonly unsafe struct Immediate : ISource
@@ -104,15 +131,24 @@ internal readonly unsafe struct Immediate : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size) => &op->Imm;
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)(&op->Imm);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => (void*)place;
 }
 
 internal readonly unsafe struct Memory<TAddress> : ISource where TAddress : struct, IAddress
 {
     public static bool Faults => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size)
-        => TAddress.IsQuick ? Access.Peek(c, TAddress.Of(c, op), size) : Access.Read(c, TAddress.Of(c, op), size);
+    public static ulong Place(VcpuState* c, Op* op, int size) => TAddress.IsQuick ? TAddress.Of(c, op) : (ulong)Access.Read(c, TAddress.Of(c, op), size);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => TAddress.IsQuick ? Access.CanLoad(c, place, size) : place != 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => TAddress.IsQuick ? Access.Loadable(c, place) : (void*)place;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Missed(VcpuState* c, Op* op, int size)
@@ -130,22 +166,32 @@ internal static unsafe class Access
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static FrontEntry* LoadSlot(VcpuState* c, ulong address)
     {
-        // Loaded first: otherwise the JIT checks the pointer for null before it computes the rest.
-        FrontEntry* front = c->Front;
-        return front + ((address >> 12) & (FrontEntry.Count - 1));
+        // The page's number and the size of an entry in one shift.
+        return (FrontEntry*)((byte*)c->Front + ((address >> (12 - FrontEntry.SizeShift)) & ((FrontEntry.Count - 1) << FrontEntry.SizeShift)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static FrontEntry* StoreSlot(VcpuState* c, ulong address) => LoadSlot(c, address) + FrontEntry.Count;
 
-    /// <summary>A host pointer from which the operand can be read, or null when the front does not answer.</summary>
+    /// <summary>Whether the front answers a load.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Peek(VcpuState* c, ulong address, int size)
+    public static bool CanLoad(VcpuState* c, ulong address, int size)
     {
         Order();
-        FrontEntry* entry = LoadSlot(c, address);
-        return entry->Tag == ((address + (ulong)(size - 1)) & ~0xFFFUL) ? (void*)(address + (ulong)entry->Addend) : null;
+        return LoadSlot(c, address)->Tag == ((address + (ulong)(size - 1)) & ~0xFFFUL);
     }
+
+    /// <summary>As <see cref="CanLoad"/>, of 16 bytes that must be aligned: the compare keeps the low four bits of the address, so that a misaligned one misses.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool CanLoadAligned(VcpuState* c, ulong address)
+    {
+        Order();
+        return LoadSlot(c, address)->Tag == (address & ~0xFF0UL);
+    }
+
+    /// <summary>The host's address of what the front answers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* Loadable(VcpuState* c, ulong address) => (void*)(address + (ulong)LoadSlot(c, address)->Addend);
 
     /// <summary>A host pointer from which the operand can be read, or null with the fault recorded.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

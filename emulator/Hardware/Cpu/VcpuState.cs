@@ -47,16 +47,26 @@ public unsafe struct VcpuRegisters
     public ulong FlagCarries;
     /// <summary>RFLAGS bits other than the six arithmetic ones.</summary>
     public ulong FlagsSystem;
-    public uint Mxcsr;
+    /// <summary>MXCSR with <see cref="UsualMxcsr"/> inverted, so that one test tells whether arithmetic may take the short way (<see cref="Simd.Float.IsPlain"/>).</summary>
+    internal uint UnusualMxcsr;
     public X87State X87;
     /// <summary>Vector registers in slots of 64 bytes, so that wider registers fit the same layout later.</summary>
-    public fixed byte Vectors[32 * VectorSlot];
+    public fixed byte Vectors[VectorCount * VectorSlot];
 
-    public const int VectorSlot = 64;
+    public const int VectorSlot = 64, VectorCount = 16;
     /// <summary>Of <see cref="Vectors"/>. A constant, because the address of a field that is reached through a pointer costs a check for null.</summary>
     internal const int VectorsOffset = 0x178;
     public const int Cs = 1, Ss = 2, Fs = 4, Gs = 5;
     public const int Rax = 0, Rcx = 1, Rdx = 2, Rbx = 3, Rsp = 4, Rbp = 5, Rsi = 6, Rdi = 7;
+
+    /// <summary>PE and PM: after a program's first operations both are set for good.</summary>
+    private const uint UsualMxcsr = Simd.Mxcsr.Precision | Simd.Mxcsr.PrecisionMask;
+
+    public uint Mxcsr
+    {
+        readonly get => UnusualMxcsr ^ UsualMxcsr;
+        set => UnusualMxcsr = value ^ UsualMxcsr;
+    }
 
     /// <summary>RFLAGS, computed from the lazy form on reading.</summary>
     public ulong Rflags

@@ -29,6 +29,9 @@ public struct FrontEntry
     /// <summary>All entries.</summary>
     public const int Total = LargeStart + 2 * LargeCount;
 
+    /// <summary>Its size is this power of two.</summary>
+    public const int SizeShift = 4;
+
     /// <summary>A tag that no access can have: bit 4 is dropped even by the compares that keep bits 0 to 3 to see a misaligned address.</summary>
     public const ulong NoTag = 0x10;
 

@@ -1,15 +1,14 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
 using Iced.Intel;
 
 namespace Emulator.Hardware.Cpu.Integer;
 
-/// <summary>An operation of two operands that sets flags; it is written once and the JIT makes its widths.</summary>
+/// <summary>An operation of two operands that sets flags, on numbers that are <see cref="Wide"/>.</summary>
 internal unsafe interface IAlu
 {
     /// <summary>Whether the result is stored: false for CMP and TEST.</summary>
     static abstract bool Writes { get; }
-    static abstract T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>;
+    static abstract ulong Run(VcpuState* c, ulong a, ulong b, int size);
 }
 
 /// <summary>ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST in all their forms, INC, DEC, NEG, NOT, XADD.</summary>
@@ -35,13 +34,13 @@ internal static unsafe class Alu
 
     private static Handler Two<TAlu>(ref Binding b) where TAlu : struct, IAlu => b.Size(0) switch
     {
-        1 => Two<TAlu, byte>(ref b),
-        2 => Two<TAlu, ushort>(ref b),
-        4 => Two<TAlu, uint>(ref b),
-        _ => Two<TAlu, ulong>(ref b),
+        1 => Two<TAlu, byte, Byte>(ref b),
+        2 => Two<TAlu, ushort, Word>(ref b),
+        4 => Two<TAlu, uint, Dword>(ref b),
+        _ => Two<TAlu, ulong, Qword>(ref b),
     };
 
-    private static Handler Two<TAlu, T>(ref Binding b) where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T>
+    private static Handler Two<TAlu, T, TWidth>(ref Binding b) where TAlu : struct, IAlu where T : unmanaged where TWidth : struct, IWidth
     {
         OperandForm destination = b.Form(0);
         if (destination == OperandForm.Register)
@@ -49,11 +48,11 @@ internal static unsafe class Alu
             b.Dst(0);
             return b.Source(1) switch
             {
-                OperandForm.Register => &ToRegister<TAlu, T, SourceRegister>,
-                OperandForm.Immediate => &ToRegister<TAlu, T, Immediate>,
-                OperandForm.Base => &ToRegister<TAlu, T, Memory<BaseAddress>>,
-                OperandForm.Index => &ToRegister<TAlu, T, Memory<IndexAddress>>,
-                _ => &ToRegister<TAlu, T, Memory<AnyAddress>>,
+                OperandForm.Register => &Steps.One<ToRegister<TAlu, TWidth, SourceRegister>>,
+                OperandForm.Immediate => &Steps.One<ToRegister<TAlu, TWidth, Immediate>>,
+                OperandForm.Base => &Steps.One<ToRegister<TAlu, TWidth, Memory<BaseAddress>>>,
+                OperandForm.Index => &Steps.One<ToRegister<TAlu, TWidth, Memory<IndexAddress>>>,
+                _ => &Steps.One<ToRegister<TAlu, TWidth, Memory<AnyAddress>>>,
             };
         }
         return b.Source(1) == OperandForm.Register
@@ -63,23 +62,23 @@ internal static unsafe class Alu
 
     private static Handler One<TAlu>(ref Binding b) where TAlu : struct, IAlu => b.Size(0) switch
     {
-        1 => One<TAlu, byte>(ref b),
-        2 => One<TAlu, ushort>(ref b),
-        4 => One<TAlu, uint>(ref b),
-        _ => One<TAlu, ulong>(ref b),
+        1 => One<TAlu, byte, Byte>(ref b),
+        2 => One<TAlu, ushort, Word>(ref b),
+        4 => One<TAlu, uint, Dword>(ref b),
+        _ => One<TAlu, ulong, Qword>(ref b),
     };
 
-    private static Handler One<TAlu, T>(ref Binding b) where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T>
+    private static Handler One<TAlu, T, TWidth>(ref Binding b) where TAlu : struct, IAlu where T : unmanaged where TWidth : struct, IWidth
     {
         OperandForm destination = b.Form(0);
         if (destination != OperandForm.Register)
             return ToMemory<TAlu, T, Immediate>(ref b, destination);
         b.Dst(0);
-        return &ToRegister<TAlu, T, Immediate>;
+        return &Steps.One<ToRegister<TAlu, TWidth, Immediate>>;
     }
 
     private static Handler ToMemory<TAlu, T, TSource>(ref Binding b, OperandForm destination)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        where TAlu : struct, IAlu where T : unmanaged where TSource : struct, ISource
     {
         if (!TAlu.Writes)
             return destination switch
@@ -99,51 +98,58 @@ internal static unsafe class Alu
     }
 
     // In bounds here and in the families like this one: operands come through ISource, Access and Reg alone, with sizes that are those of T; a value is never an index.
-    [MethodImpl(Chain.Hot)]
-    private static nint ToRegister<TAlu, T, TSource>(VcpuState* c, Op* op)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+    /// <summary>The operation on a register.</summary>
+    internal readonly struct ToRegister<TAlu, TWidth, TSource> : IStep where TAlu : struct, IAlu where TWidth : struct, IWidth where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
-            return TSource.Missed(c, op, sizeof(T));
-        T result = TAlu.Run(c, Reg.Read<T>(c, op->Dst), *source);
-        if (TAlu.Writes)
-            Reg.Write(c, op->Dst, result);
-        return op[1].Fn(c, op + 1);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static bool Run(VcpuState* c, Op* op)
+        {
+            ulong place = TSource.Place(c, op, TWidth.Size);
+            if (!TSource.IsThere(c, place, TWidth.Size))
+                return false;
+            ulong second = Wide.Read(TSource.At(c, place), TWidth.Size);
+            ulong result = TAlu.Run(c, Wide.Read((byte*)c + op->Dst, TWidth.Size), second, TWidth.Size);
+            if (TAlu.Writes)
+                Reg.Write(c, op->Dst, result, TWidth.Size);
+            return true;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static nint Otherwise(VcpuState* c, Op* op) => TSource.Missed(c, op, TWidth.Size);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint ReadMemory<TAlu, T, TSource, TAddress>(VcpuState* c, Op* op)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource where TAddress : struct, IAddress
+        where TAlu : struct, IAlu where T : unmanaged where TSource : struct, ISource where TAddress : struct, IAddress
     {
         T* first = Access.Read<T>(c, TAddress.Of(c, op));
         if (first == null)
             return Chain.Fault(c, op);
-        TAlu.Run(c, *first, *(T*)TSource.Pointer(c, op, sizeof(T)));
+        TAlu.Run(c, Wide.Of(*first), Wide.Of(*(T*)TSource.At(c, TSource.Place(c, op, sizeof(T)))), sizeof(T));
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint Modify<TAlu, T, TSource, TAddress>(VcpuState* c, Op* op)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource where TAddress : struct, IAddress
+        where TAlu : struct, IAlu where T : unmanaged where TSource : struct, ISource where TAddress : struct, IAddress
     {
         ulong address = TAddress.Of(c, op);
         T* target = Access.Modify<T>(c, address);
         if (target == null)
             return Chain.Fault(c, op);
-        *target = TAlu.Run(c, *target, *(T*)TSource.Pointer(c, op, sizeof(T)));
+        *target = Wide.To<T>(TAlu.Run(c, Wide.Of(*target), Wide.Of(*(T*)TSource.At(c, TSource.Place(c, op, sizeof(T)))), sizeof(T)));
         Access.Commit(c, address, target);
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint ModifyLocked<TAlu, T, TSource>(VcpuState* c, Op* op)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        where TAlu : struct, IAlu where T : unmanaged where TSource : struct, ISource
         => TryModifyLocked<TAlu, T, TSource>(c, op) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool TryModifyLocked<TAlu, T, TSource>(VcpuState* c, Op* op)
-        where TAlu : struct, IAlu where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        where TAlu : struct, IAlu where T : unmanaged where TSource : struct, ISource
     {
         T* target = Access.Modify<T>(c, AnyAddress.Of(c, op));
         if (target == null)
@@ -154,7 +160,7 @@ internal static unsafe class Alu
         while (true)
         {
             T old = *target;
-            T now = TAlu.Run(c, old, *(T*)TSource.Pointer(c, op, sizeof(T)));
+            T now = Wide.To<T>(TAlu.Run(c, Wide.Of(old), Wide.Of(*(T*)TSource.At(c, TSource.Place(c, op, sizeof(T)))), sizeof(T)));
             LockedResult ended = Locked.CompareExchange(c, target, now, old);
             if (ended == LockedResult.Stored)
                 return true;
@@ -165,141 +171,149 @@ internal static unsafe class Alu
         }
     }
 
-    private readonly struct Add : IAlu
+    internal readonly struct Add : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a + b;
-            Flags.SetAdd(c, a, b, r);
+            ulong r = a + b;
+            Flags.SetAdd(c, a, b, r, size);
             return r;
         }
     }
 
-    private readonly struct Adc : IAlu
+    /// <summary>ADD whose flags the next instruction replaces.</summary>
+    internal readonly struct AddAlone : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size) => a + b;
+    }
+
+    internal readonly struct Adc : IAlu
+    {
+        public static bool Writes => true;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a + b + T.CreateTruncating(c->Registers.FlagCarries >> 63);
-            Flags.SetAdd(c, a, b, r);
+            ulong r = a + b + (c->Registers.FlagCarries >> 63);
+            Flags.SetAdd(c, a, b, r, size);
             return r;
         }
     }
 
-    private readonly struct Sub : IAlu
+    internal readonly struct Sub : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a - b;
-            Flags.SetSub(c, a, b, r);
+            ulong r = a - b;
+            Flags.SetSub(c, a, b, r, size);
             return r;
         }
     }
 
-    private readonly struct Sbb : IAlu
+    internal readonly struct Sbb : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a - b - T.CreateTruncating(c->Registers.FlagCarries >> 63);
-            Flags.SetSub(c, a, b, r);
+            ulong r = a - b - (c->Registers.FlagCarries >> 63);
+            Flags.SetSub(c, a, b, r, size);
             return r;
         }
     }
 
-    private readonly struct Cmp : IAlu
+    internal readonly struct Cmp : IAlu
     {
         public static bool Writes => false;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T> => Sub.Run(c, a, b);
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size) => Sub.Run(c, a, b, size);
     }
 
-    private readonly struct And : IAlu
+    internal readonly struct And : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a & b;
-            Flags.SetLogic(c, r);
+            ulong r = a & b;
+            Flags.SetLogic(c, r, size);
             return r;
         }
     }
 
-    private readonly struct Test : IAlu
+    internal readonly struct Test : IAlu
     {
         public static bool Writes => false;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T> => And.Run(c, a, b);
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size) => And.Run(c, a, b, size);
     }
 
-    private readonly struct Or : IAlu
+    internal readonly struct Or : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a | b;
-            Flags.SetLogic(c, r);
+            ulong r = a | b;
+            Flags.SetLogic(c, r, size);
             return r;
         }
     }
 
-    private readonly struct Xor : IAlu
+    internal readonly struct Xor : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
-            T r = a ^ b;
-            Flags.SetLogic(c, r);
+            ulong r = a ^ b;
+            Flags.SetLogic(c, r, size);
             return r;
         }
     }
 
-    private readonly struct Inc : IAlu
+    internal readonly struct Inc : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
             ulong before = c->Registers.FlagCarries;
-            T r = Add.Run(c, a, T.One);
+            ulong r = Add.Run(c, a, 1, size);
             Flags.KeepCarry(c, before);
             return r;
         }
     }
 
-    private readonly struct Dec : IAlu
+    internal readonly struct Dec : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size)
         {
             ulong before = c->Registers.FlagCarries;
-            T r = Sub.Run(c, a, T.One);
+            ulong r = Sub.Run(c, a, 1, size);
             Flags.KeepCarry(c, before);
             return r;
         }
     }
 
-    private readonly struct Neg : IAlu
+    internal readonly struct Neg : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T> => Sub.Run(c, T.Zero, a);
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size) => Sub.Run(c, 0, a, size);
     }
 
-    private readonly struct Not : IAlu
+    internal readonly struct Not : IAlu
     {
         public static bool Writes => true;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T a, T b) where T : unmanaged, IBinaryInteger<T> => ~a;
+        public static ulong Run(VcpuState* c, ulong a, ulong b, int size) => ~a;
     }
 }

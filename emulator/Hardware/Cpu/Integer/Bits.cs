@@ -84,7 +84,7 @@ internal static unsafe class Bits
     private static nint OnRegister<TChange, T, TSource>(VcpuState* c, Op* op)
         where TChange : struct, IBitChange where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        int index = *(byte*)TSource.Pointer(c, op, sizeof(byte)) & (sizeof(T) * 8 - 1);
+        int index = *(byte*)TSource.At(c, TSource.Place(c, op, sizeof(byte))) & (sizeof(T) * 8 - 1);
         T value = Reg.Read<T>(c, op->Dst), bit = T.One << index;
         SetCarry(c, (value & bit) != T.Zero);
         if (TChange.Writes)
@@ -107,7 +107,7 @@ internal static unsafe class Bits
         T* target = TChange.Writes ? Access.Modify<T>(c, address) : Access.Read<T>(c, address);
         if (target == null)
             return false;
-        T bit = T.One << (*(byte*)TSource.Pointer(c, op, sizeof(byte)) & (sizeof(T) * 8 - 1)), old = *target;
+        T bit = T.One << (*(byte*)TSource.At(c, TSource.Place(c, op, sizeof(byte))) & (sizeof(T) * 8 - 1)), old = *target;
         if (op->Aux != 0)
         {
             LockedResult result;
@@ -161,9 +161,10 @@ internal static unsafe class Bits
     private static nint Count<TCount, T, TSource>(VcpuState* c, Op* op)
         where TCount : struct, ICount where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         T value = *source;
         // BSF and BSR of 0 leave the whole destination, its upper half included, as it was.
         if (typeof(TCount) == typeof(ScanForward) || typeof(TCount) == typeof(ScanReverse))
@@ -286,9 +287,10 @@ internal static unsafe class Bits
     [MethodImpl(Chain.Hot)]
     private static nint Crc<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         uint crc = Reg.Read<uint>(c, op->Dst);
         crc = sizeof(T) switch
         {

@@ -49,9 +49,10 @@ internal static unsafe class Bmi
     private static nint Three<TOperation, T, TSource>(VcpuState* c, Op* op)
         where TOperation : struct, IThree where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         Reg.Write(c, op->Dst, TOperation.Run(c, Reg.Read<T>(c, op->Aux), *source));
         return op[1].Fn(c, op + 1);
     }
@@ -196,9 +197,10 @@ internal static unsafe class Bmi
     [MethodImpl(Chain.Hot)]
     private static nint Rorx<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         Reg.Write(c, op->Dst, T.RotateRight(*source, (int)op->Imm));
         return op[1].Fn(c, op + 1);
     }
@@ -216,9 +218,10 @@ internal static unsafe class Bmi
     [MethodImpl(Chain.Hot)]
     private static nint Mulx<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         MultiplyWide(c, op, source);
         return op[1].Fn(c, op + 1);
     }
@@ -246,9 +249,10 @@ internal static unsafe class Bmi
     [MethodImpl(Chain.Hot)]
     private static nint AddCarry<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         ulong flag = (ulong)op->Imm;
         UInt128 sum = UInt128.CreateTruncating(*source) + UInt128.CreateTruncating(Reg.Read<T>(c, op->Dst)) + ((Flags.Get(c) & flag) != 0 ? UInt128.One : UInt128.Zero);
         Flags.Merge(c, sum >> (sizeof(T) * 8) != 0 ? flag : 0, flag);

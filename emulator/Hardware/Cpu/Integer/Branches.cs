@@ -137,9 +137,10 @@ internal static unsafe class Branches
     [MethodImpl(Chain.Hot)]
     private static nint JumpIndirect<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ulong* target = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
-        if (TSource.Faults && target == null)
+        ulong place = TSource.Place(c, op, sizeof(ulong));
+        if (!TSource.IsThere(c, place, sizeof(ulong)))
             return TSource.Missed(c, op, sizeof(ulong));
+        ulong* target = (ulong*)TSource.At(c, place);
         ulong rip = *target;
         return IsCanonical(rip) ? Chain.Jump(c, op, rip) : Chain.Raise(c, op, Vector.GeneralProtection);
     }
@@ -157,9 +158,10 @@ internal static unsafe class Branches
     [MethodImpl(Chain.Hot)]
     private static nint CallIndirect<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ulong* target = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
-        if (TSource.Faults && target == null)
+        ulong place = TSource.Place(c, op, sizeof(ulong));
+        if (!TSource.IsThere(c, place, sizeof(ulong)))
             return TSource.Missed(c, op, sizeof(ulong));
+        ulong* target = (ulong*)TSource.At(c, place);
         ulong rip = *target;
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - 8;
         if (!Access.Write(c, stack, c->Registers.BlockRip + op->Offset + op->Length))

@@ -87,7 +87,7 @@ internal static unsafe class Moves
         _ => &Load<TSource, TDestination, Memory<AnyAddress>>,
     };
 
-    private static Handler Extended<TSource>(ref Binding b) where TSource : unmanaged, IBinaryInteger<TSource>
+    private static Handler Extended<TSource>(ref Binding b) where TSource : unmanaged
     {
         b.Dst(0);
         OperandForm source = b.Source(1);
@@ -100,7 +100,7 @@ internal static unsafe class Moves
     }
 
     private static Handler Extended<TSource, T>(OperandForm source)
-        where TSource : unmanaged, IBinaryInteger<TSource> where T : unmanaged, IBinaryInteger<T> => source switch
+        where TSource : unmanaged where T : unmanaged => source switch
     {
         OperandForm.Register => &Extend<TSource, T, SourceRegister>,
         OperandForm.Base => &Extend<TSource, T, Memory<BaseAddress>>,
@@ -227,28 +227,32 @@ internal static unsafe class Moves
     [MethodImpl(Chain.Hot)]
     private static nint Load<TFrom, T, TSource>(VcpuState* c, Op* op) where TFrom : unmanaged where T : unmanaged where TSource : struct, ISource
     {
-        TFrom* source = (TFrom*)TSource.Pointer(c, op, sizeof(TFrom));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TFrom));
+        if (!TSource.IsThere(c, place, sizeof(TFrom)))
             return TSource.Missed(c, op, sizeof(TFrom));
+        TFrom* source = (TFrom*)TSource.At(c, place);
         Reg.Write(c, op->Dst, *source);
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint Extend<TFrom, T, TSource>(VcpuState* c, Op* op)
-        where TFrom : unmanaged, IBinaryInteger<TFrom> where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
+        where TFrom : unmanaged where T : unmanaged where TSource : struct, ISource
     {
-        TFrom* source = (TFrom*)TSource.Pointer(c, op, sizeof(TFrom));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TFrom));
+        if (!TSource.IsThere(c, place, sizeof(TFrom)))
             return TSource.Missed(c, op, sizeof(TFrom));
-        Reg.Write(c, op->Dst, T.CreateTruncating(*source));
+        TFrom* source = (TFrom*)TSource.At(c, place);
+        bool signed = typeof(TFrom) == typeof(sbyte) || typeof(TFrom) == typeof(short) || typeof(TFrom) == typeof(int);
+        ulong value = Wide.Of(*source);
+        Reg.Write(c, op->Dst, Wide.To<T>(signed ? (ulong)Wide.SignExtend(value, sizeof(TFrom)) : value));
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint Store<T, TSource, TAddress>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource where TAddress : struct, IAddress
     {
-        T value = *(T*)TSource.Pointer(c, op, sizeof(T));
+        T value = *(T*)TSource.At(c, TSource.Place(c, op, sizeof(T)));
         if (TAddress.IsQuick)
             return Access.Poke(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Missed(c, op, sizeof(T), store: true, aligned: false);
         return Access.Write(c, TAddress.Of(c, op), value) ? op[1].Fn(c, op + 1) : Chain.Fault(c, op);
@@ -262,9 +266,9 @@ internal static unsafe class Moves
     }
 
     [MethodImpl(Chain.Hot)]
-    private static nint LoadAddress<T>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T>
+    private static nint LoadAddress<T>(VcpuState* c, Op* op) where T : unmanaged
     {
-        Reg.Write(c, op->Dst, T.CreateTruncating(AnyAddress.Effective(c, op)));
+        Reg.Write(c, op->Dst, Wide.To<T>(AnyAddress.Effective(c, op)));
         return op[1].Fn(c, op + 1);
     }
 
@@ -285,9 +289,10 @@ internal static unsafe class Moves
     [MethodImpl(Chain.Hot)]
     private static nint Push<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         ulong stack = c->Registers.Gpr[VcpuRegisters.Rsp] - (ulong)sizeof(T);
         if (!Access.Write(c, stack, *source))
             return Chain.StackFault(c, op);
@@ -350,9 +355,10 @@ internal static unsafe class Moves
     private static nint MoveIf<TCondition, T, TSource>(VcpuState* c, Op* op) where TCondition : struct, ICondition where T : unmanaged where TSource : struct, ISource
     {
         // The source is read, and a 32-bit destination cut, whether the condition holds or not.
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         Reg.Write(c, op->Dst, TCondition.Holds(c) ? *source : Reg.Read<T>(c, op->Dst));
         return op[1].Fn(c, op + 1);
     }

@@ -48,9 +48,10 @@ internal static unsafe class MulDiv
     private static nint Accumulate<TOperation, T, TSource>(VcpuState* c, Op* op)
         where TOperation : struct, IAccumulator where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         return TOperation.Run(c, *source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.DivideError);
     }
 
@@ -81,10 +82,11 @@ internal static unsafe class MulDiv
     private static nint Multiply<T, TSigned, TSource, TOther>(VcpuState* c, Op* op)
         where T : unmanaged, IBinaryInteger<T> where TSigned : unmanaged, IBinaryInteger<TSigned> where TSource : struct, ISource where TOther : struct, ISource
     {
-        TSigned* source = (TSigned*)TSource.Pointer(c, op, sizeof(TSigned));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TSigned));
+        if (!TSource.IsThere(c, place, sizeof(TSigned)))
             return TSource.Missed(c, op, sizeof(TSigned));
-        long a = long.CreateTruncating(*source), b = long.CreateTruncating(*(TSigned*)TOther.Pointer(c, op, sizeof(TSigned)));
+        TSigned* source = (TSigned*)TSource.At(c, place);
+        long a = long.CreateTruncating(*source), b = long.CreateTruncating(*(TSigned*)TOther.At(c, TOther.Place(c, op, sizeof(TSigned))));
         T result;
         bool overflow;
         if (sizeof(T) == 8)

@@ -96,9 +96,10 @@ internal static unsafe class SegmentRegisters
     [MethodImpl(Chain.Hot)]
     private static nint Load<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(ushort));
+        if (!TSource.IsThere(c, place, sizeof(ushort)))
             return TSource.Missed(c, op, sizeof(ushort));
+        ushort* source = (ushort*)TSource.At(c, place);
         ushort selector = *source;
         return TryLoad(c, op->Aux, selector) ? op[1].Fn(c, op + 1) : Refuse(c, op, selector);
     }
@@ -206,9 +207,10 @@ internal static unsafe class SegmentRegisters
     private static nint Ask<TQuestion, TSource, T>(VcpuState* c, Op* op)
         where TQuestion : struct, IQuestion where TSource : struct, ISource where T : unmanaged, IBinaryInteger<T>
     {
-        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(ushort));
+        if (!TSource.IsThere(c, place, sizeof(ushort)))
             return TSource.Missed(c, op, sizeof(ushort));
+        ushort* source = (ushort*)TSource.At(c, place);
         SegmentDescriptor descriptor = Find(c, *source);
         bool yes = TQuestion.Holds(descriptor);
         if (yes && TQuestion.HasAnswer)

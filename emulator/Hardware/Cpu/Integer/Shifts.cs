@@ -4,10 +4,10 @@ using Iced.Intel;
 
 namespace Emulator.Hardware.Cpu.Integer;
 
-/// <summary>A shift or rotation by a count already masked to 5 or 6 bits and not 0.</summary>
+/// <summary>A shift or rotation of a <see cref="Wide"/> number by a count already masked to 5 or 6 bits and not 0.</summary>
 internal unsafe interface IShift
 {
-    static abstract T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>;
+    static abstract ulong Run(VcpuState* c, ulong value, int count, int size);
 }
 
 /// <summary>SHL, SHR, SAR, ROL, ROR, RCL, RCR, SHLD, SHRD. Counts of 0 change nothing, flags included.</summary>
@@ -35,7 +35,7 @@ internal static unsafe class Shifts
         _ => One<TShift, ulong>(ref b),
     };
 
-    private static Handler One<TShift, T>(ref Binding b) where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T>
+    private static Handler One<TShift, T>(ref Binding b) where TShift : struct, IShift where T : unmanaged
     {
         OperandForm destination = b.Form(0);
         bool immediate = b.Source(1) == OperandForm.Immediate;
@@ -48,26 +48,26 @@ internal static unsafe class Shifts
     // In bounds: operands as in Alu; counts are masked to 5 or 6 bits where they are read, and less than the 48 to 128 bits that are shifted.
     [MethodImpl(Chain.Hot)]
     private static nint OnRegister<TShift, T, TCount>(VcpuState* c, Op* op)
-        where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource
+        where TShift : struct, IShift where T : unmanaged where TCount : struct, ISource
     {
-        int count = *(byte*)TCount.Pointer(c, op, sizeof(byte)) & (sizeof(T) == 8 ? 63 : 31);
+        int count = *(byte*)TCount.At(c, TCount.Place(c, op, sizeof(byte))) & (sizeof(T) == 8 ? 63 : 31);
         T value = Reg.Read<T>(c, op->Dst);
-        Reg.Write(c, op->Dst, count != 0 ? TShift.Run(c, value, count) : value);
+        Reg.Write(c, op->Dst, count != 0 ? Wide.To<T>(TShift.Run(c, Wide.Of(value), count, sizeof(T))) : value);
         return op[1].Fn(c, op + 1);
     }
 
     [MethodImpl(Chain.Hot)]
     private static nint OnMemory<TShift, T, TCount>(VcpuState* c, Op* op)
-        where TShift : struct, IShift where T : unmanaged, IBinaryInteger<T> where TCount : struct, ISource
+        where TShift : struct, IShift where T : unmanaged where TCount : struct, ISource
     {
         ulong address = AnyAddress.Of(c, op);
         T* target = Access.Modify<T>(c, address);
         if (target == null)
             return Chain.Fault(c, op);
-        int count = *(byte*)TCount.Pointer(c, op, sizeof(byte)) & (sizeof(T) == 8 ? 63 : 31);
+        int count = *(byte*)TCount.At(c, TCount.Place(c, op, sizeof(byte))) & (sizeof(T) == 8 ? 63 : 31);
         if (count != 0)
         {
-            *target = TShift.Run(c, *target, count);
+            *target = Wide.To<T>(TShift.Run(c, Wide.Of(*target), count, sizeof(T)));
             Access.Commit(c, address, target);
         }
         return op[1].Fn(c, op + 1);
@@ -121,9 +121,9 @@ internal static unsafe class Shifts
 
     /// <summary>CF and OF as given, SF ZF PF from the result, AF (undefined) clear.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void SetFlags<T>(VcpuState* c, T result, bool carry, bool overflow) where T : unmanaged, IBinaryInteger<T>
+    private static void SetFlags(VcpuState* c, ulong result, int size, bool carry, bool overflow)
     {
-        c->Registers.FlagResult = Flags.SignExtend(result);
+        c->Registers.FlagResult = Wide.SignExtend(result, size);
         c->Registers.FlagCarries = (carry ? Flags.CarryBit : 0) | (carry != overflow ? Flags.IntoSignBit : 0);
     }
 
@@ -134,19 +134,18 @@ internal static unsafe class Shifts
             | (carry ? Flags.CarryBit : 0) | (carry != overflow ? Flags.IntoSignBit : 0);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool Top<T>(T value) where T : unmanaged, IBinaryInteger<T> => Flags.SignExtend(value) < 0;
+    private static bool Top(ulong value, int size) => Wide.SignExtend(value, size) < 0;
 
     private readonly struct Shl : IShift
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
             // In 64 bits no count up to 31 loses the last bit out of a narrower operand.
-            int bits = sizeof(T) * 8;
-            ulong wide = ulong.CreateTruncating(value);
-            T result = T.CreateTruncating(wide << count);
-            bool carry = count <= bits && ((wide >> (bits - count)) & 1) != 0;
-            SetFlags(c, result, carry, carry != Top(result));
+            int bits = size * 8;
+            ulong result = value << count;
+            bool carry = count <= bits && ((value >> (bits - count)) & 1) != 0;
+            SetFlags(c, result, size, carry, carry != Top(result, size));
             return result;
         }
     }
@@ -154,11 +153,10 @@ internal static unsafe class Shifts
     private readonly struct Shr : IShift
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            ulong wide = ulong.CreateTruncating(value);
-            T result = T.CreateTruncating(wide >> count);
-            SetFlags(c, result, ((wide >> (count - 1)) & 1) != 0, Top(value));
+            ulong result = value >> count;
+            SetFlags(c, result, size, ((value >> (count - 1)) & 1) != 0, Top(value, size));
             return result;
         }
     }
@@ -166,11 +164,11 @@ internal static unsafe class Shifts
     private readonly struct Sar : IShift
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            long wide = Flags.SignExtend(value);
-            T result = T.CreateTruncating(wide >> count);
-            SetFlags(c, result, ((wide >> (count - 1)) & 1) != 0, false);
+            long wide = Wide.SignExtend(value, size);
+            var result = (ulong)(wide >> count);
+            SetFlags(c, result, size, ((wide >> (count - 1)) & 1) != 0, false);
             return result;
         }
     }
@@ -178,11 +176,12 @@ internal static unsafe class Shifts
     private readonly struct Rol : IShift
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            T result = T.RotateLeft(value, count);
-            bool carry = (ulong.CreateTruncating(result) & 1) != 0;
-            SetCarryOverflow(c, carry, carry != Top(result));
+            int bits = size * 8, by = count & (bits - 1);
+            ulong result = size == 8 ? BitOperations.RotateLeft(value, count) : (value << by) | (value >> (bits - by));
+            bool carry = (result & 1) != 0;
+            SetCarryOverflow(c, carry, carry != Top(result, size));
             return result;
         }
     }
@@ -190,55 +189,54 @@ internal static unsafe class Shifts
     private readonly struct Ror : IShift
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            T result = T.RotateRight(value, count);
-            bool carry = Top(result);
-            SetCarryOverflow(c, carry, carry != Top(result << 1));
+            int bits = size * 8, by = count & (bits - 1);
+            ulong result = size == 8 ? BitOperations.RotateRight(value, count) : (value >> by) | (value << (bits - by));
+            bool carry = Top(result, size);
+            SetCarryOverflow(c, carry, carry != Top(result << 1, size));
             return result;
         }
     }
 
     /// <summary>Of an operand with CF on top. None at all affects no flags (SDM vol. 2, RCL), whatever the count was.</summary>
-    private static int Turns<T>(int count) where T : unmanaged => count % (sizeof(T) * 8 + 1);
+    private static int Turns(int count, int size) => count % (size * 8 + 1);
 
     private readonly struct Rcl : IShift
     {
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            int turns = Turns<T>(count);
+            int turns = Turns(count, size);
             if (turns == 0)
                 return value;
             bool carry = Flags.GetCarry(c);
             for (int i = turns; i > 0; i--)
             {
-                bool next = Top(value);
-                value = (value << 1) | (carry ? T.One : T.Zero);
+                bool next = Top(value, size);
+                value = (value << 1) | (carry ? 1UL : 0);
                 carry = next;
             }
-            SetCarryOverflow(c, carry, carry != Top(value));
+            SetCarryOverflow(c, carry, carry != Top(value, size));
             return value;
         }
     }
 
     private readonly struct Rcr : IShift
     {
-        public static T Run<T>(VcpuState* c, T value, int count) where T : unmanaged, IBinaryInteger<T>
+        public static ulong Run(VcpuState* c, ulong value, int count, int size)
         {
-            int bits = sizeof(T) * 8, turns = Turns<T>(count);
+            int bits = size * 8, turns = Turns(count, size);
             if (turns == 0)
                 return value;
-            ulong wide = ulong.CreateTruncating(value);
             ulong carry = Flags.GetCarry(c) ? 1UL : 0;
             for (int i = turns; i > 0; i--)
             {
-                ulong next = wide & 1;
-                wide = (wide >> 1) | (carry << (bits - 1));
+                ulong next = value & 1;
+                value = (value >> 1) | (carry << (bits - 1));
                 carry = next;
             }
-            T result = T.CreateTruncating(wide);
-            SetCarryOverflow(c, carry != 0, Top(result) != Top(result << 1));
-            return result;
+            SetCarryOverflow(c, carry != 0, Top(value, size) != Top(value << 1, size));
+            return value;
         }
     }
 
@@ -259,7 +257,7 @@ internal static unsafe class Shifts
             int total = sizeof(T) == 2 ? 48 : 2 * bits;
             T result = T.CreateTruncating((wide << count) >> (total - bits));
             bool carry = ((wide >> (total - count)) & 1) != 0;
-            SetFlags(c, result, carry, Top(result) != Top(value));
+            SetFlags(c, Wide.Of(result), sizeof(T), carry, Flags.SignExtend(result) < 0 != Flags.SignExtend(value) < 0);
             return result;
         }
     }
@@ -274,7 +272,7 @@ internal static unsafe class Shifts
                 wide |= UInt128.CreateTruncating(value) << 32;
             T result = T.CreateTruncating(wide >> count);
             bool carry = ((wide >> (count - 1)) & 1) != 0;
-            SetFlags(c, result, carry, Top(result) != Top(value));
+            SetFlags(c, Wide.Of(result), sizeof(T), carry, Flags.SignExtend(result) < 0 != Flags.SignExtend(value) < 0);
             return result;
         }
     }

@@ -14,7 +14,7 @@ internal static unsafe class ElementMoves
         {
             case Mnemonic.Movd or Mnemonic.Movq:
                 bool mmx = b.Instruction.Op0Register.IsMM() || b.Instruction.Op1Register.IsMM();
-                return mmx ? null : b.Size(b.Instruction.Op0Register.IsXMM() ? 1 : 0) == 4 ? Move<uint>(ref b) : Move<ulong>(ref b);
+                return mmx ? null : b.Size(b.Instruction.Op0Register.IsXMM() ? 1 : 0) == 4 ? Move<uint, Dword>(ref b) : Move<ulong, Qword>(ref b);
             case Mnemonic.Movnti:
                 b.Src(1);
                 b.Form(0);
@@ -80,24 +80,24 @@ internal static unsafe class ElementMoves
     }
 
     // In bounds: immediates that choose an element are masked to the number of elements, when the instruction is bound or when it runs; masks choose whether a byte is stored, not where.
-    private static Handler Move<T>(ref Binding b) where T : unmanaged
+    private static Handler Move<T, TWidth>(ref Binding b) where T : unmanaged where TWidth : struct, IWidth
     {
         if (b.Instruction.Op0Register.IsXMM())
         {
             b.Dst(0);
             return b.Source(1) switch
             {
-                OperandForm.Register when b.Instruction.Op1Register.IsXMM() => &VectorMoves.LoadAlone<T, XmmSource>,
-                OperandForm.Register => &VectorMoves.LoadAlone<T, SourceRegister>,
-                OperandForm.Base => &VectorMoves.LoadAlone<T, Memory<BaseAddress>>,
-                OperandForm.Index => &VectorMoves.LoadAlone<T, Memory<IndexAddress>>,
-                _ => &VectorMoves.LoadAlone<T, Memory<AnyAddress>>,
+                OperandForm.Register when b.Instruction.Op1Register.IsXMM() => &Steps.One<VectorMoves.LoadAlone<TWidth, XmmSource>>,
+                OperandForm.Register => &Steps.One<VectorMoves.LoadAlone<TWidth, SourceRegister>>,
+                OperandForm.Base => &Steps.One<VectorMoves.LoadAlone<TWidth, Memory<BaseAddress>>>,
+                OperandForm.Index => &Steps.One<VectorMoves.LoadAlone<TWidth, Memory<IndexAddress>>>,
+                _ => &Steps.One<VectorMoves.LoadAlone<TWidth, Memory<AnyAddress>>>,
             };
         }
         b.Src(1);
         OperandForm destination = b.Form(0);
         if (destination != OperandForm.Register)
-            return VectorMoves.StoreOf<T>(destination);
+            return VectorMoves.StoreOf<TWidth>(destination);
         b.Dst(0);
         return &ToGeneral<T>;
     }
@@ -148,9 +148,10 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint InsertElement<T, TSource>(VcpuState* c, Op* op) where T : unmanaged, IBinaryInteger<T> where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         byte* target = Xmm.Destination(c, op);
         Vector128<T> element = Vector128.Equals(Vector128<T>.Indices, Vector128.Create(T.CreateTruncating(op->Imm & (16 / sizeof(T) - 1))));
         Xmm.Write(target, Vector128.ConditionalSelect(element, Vector128.Create(*source), Xmm.Read(target).As<byte, T>()));
@@ -173,9 +174,10 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint InsertSingle<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        uint* source = (uint*)TSource.Pointer(c, op, sizeof(uint));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(uint));
+        if (!TSource.IsThere(c, place, sizeof(uint)))
             return TSource.Missed(c, op, sizeof(uint));
+        uint* source = (uint*)TSource.At(c, place);
         uint value = TSource.Faults ? *source : source[(op->Imm >> 6) & 3];
         byte* target = Xmm.Destination(c, op);
         Vector128<uint> bits = Vector128.Create(1u, 2, 4, 8);
@@ -188,9 +190,10 @@ internal static unsafe class ElementMoves
     [MethodImpl(Chain.Hot)]
     private static nint Test<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
     {
-        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(Vector128<byte>));
+        if (!TSource.IsThere(c, place, sizeof(Vector128<byte>)))
             return TSource.Missed(c, op, sizeof(Vector128<byte>));
+        Vector128<byte>* source = (Vector128<byte>*)TSource.At(c, place);
         Vector128<byte> a = Xmm.Read(Xmm.Destination(c, op)), b = *source;
         Flags.Set(c, ((a & b) == default ? Flags.Zero : 0) | ((~a & b) == default ? Flags.Carry : 0));
         return op[1].Fn(c, op + 1);
@@ -199,7 +202,7 @@ internal static unsafe class ElementMoves
     /// <summary>MASKMOVDQU: bytes whose mask byte has its sign bit set are stored.</summary>
     [MethodImpl(Chain.Hot)]
     private static nint StoreMasked<TSource>(VcpuState* c, Op* op) where TSource : struct, ISource
-        => StoreMasked(c, AnyAddress.Of(c, op), Xmm.Destination(c, op), (byte*)TSource.Pointer(c, op, sizeof(Vector128<byte>)), 16)
+        => StoreMasked(c, AnyAddress.Of(c, op), Xmm.Destination(c, op), (byte*)TSource.At(c, TSource.Place(c, op, sizeof(Vector128<byte>))), 16)
             ? op[1].Fn(c, op + 1)
             : Chain.Fault(c, op);
 

@@ -107,31 +107,20 @@ internal static unsafe class Float
     /// Whether an operation that raises no flag but PE may run under the host's default control: rounding is to nearest, and PE is masked and already set.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool IsPlain(VcpuState* c) => (c->Registers.Mxcsr & (Mxcsr.Rounding | Mxcsr.PrecisionMask | Mxcsr.Precision)) == (Mxcsr.PrecisionMask | Mxcsr.Precision);
+    public static bool IsPlain(VcpuState* c) => (c->Registers.UnusualMxcsr & (Mxcsr.Rounding | Mxcsr.PrecisionMask | Mxcsr.Precision)) == 0;
 
     // In bounds: operands of TIn's size through ISource, results into a vector register, which has 16 bytes, or through Reg.
     [MethodImpl(Chain.Hot)]
-    private static nint ToVector<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
+    public static nint ToVector<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged where TSource : struct, ISource
     {
-        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TIn));
+        if (!TSource.IsThere(c, place, sizeof(TIn)))
             return TSource.Missed(c, op, sizeof(TIn));
+        TIn* source = (TIn*)TSource.At(c, place);
         byte* target = Xmm.Destination(c, op);
         if (!TFloat.Rounds || IsPlain(c))
         {
-            // The commonest case, without moves between kinds of registers.
-            if (typeof(TIn) == typeof(double) && typeof(TOut) == typeof(double))
-            {
-                Vector128<double> whole = *(Vector128<double>*)target, other = Vector128.CreateScalarUnsafe(*(double*)source);
-                TOut lowest = TFloat.Run(Unsafe.BitCast<double, TIn>(whole.ToScalar()), Unsafe.BitCast<double, TIn>(other.ToScalar()));
-                Vector128<double> changed = Vector128.CreateScalarUnsafe(Unsafe.BitCast<TOut, double>(lowest));
-                if (Ieee.AreOrdinary(TFloat.Clean, whole, other, changed))
-                {
-                    *(Vector128<double>*)target = Sse2.MoveScalar(whole, changed);
-                    return op[1].Fn(c, op + 1);
-                }
-            }
             TIn a = *(TIn*)target, b = *source;
             TOut result = TFloat.Run(a, b);
             if (Ieee.IsClean(TFloat.Clean, a, b, result))
@@ -159,9 +148,10 @@ internal static unsafe class Float
     private static nint ToGeneral<TFloat, TIn, TOut, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, TOut> where TIn : unmanaged where TOut : unmanaged where TSource : struct, ISource
     {
-        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TIn));
+        if (!TSource.IsThere(c, place, sizeof(TIn)))
             return TSource.Missed(c, op, sizeof(TIn));
+        TIn* source = (TIn*)TSource.At(c, place);
         if (IsPlain(c))
         {
             TIn b = *source;
@@ -189,9 +179,10 @@ internal static unsafe class Float
     private static nint ToFlags<TFloat, TIn, TSource>(VcpuState* c, Op* op)
         where TFloat : struct, IFloat<TIn, uint> where TIn : unmanaged where TSource : struct, ISource
     {
-        TIn* source = (TIn*)TSource.Pointer(c, op, sizeof(TIn));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TIn));
+        if (!TSource.IsThere(c, place, sizeof(TIn)))
             return TSource.Missed(c, op, sizeof(TIn));
+        TIn* source = (TIn*)TSource.At(c, place);
         TIn a = *(TIn*)Xmm.Destination(c, op), b = *source;
         if (Ieee.IsClean<TIn, uint>(TFloat.Clean, a, b, 0))
         {

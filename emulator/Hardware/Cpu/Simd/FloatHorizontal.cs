@@ -49,9 +49,10 @@ internal static unsafe class FloatHorizontal
     [MethodImpl(Chain.Hot)]
     private static nint Run<TSteps, TSource>(VcpuState* c, Op* op) where TSteps : struct, ISteps where TSource : struct, ISource
     {
-        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(Vector128<byte>));
+        if (!TSource.IsThere(c, place, sizeof(Vector128<byte>)))
             return TSource.Missed(c, op, sizeof(Vector128<byte>));
+        Vector128<byte>* source = (Vector128<byte>*)TSource.At(c, place);
         return Run<TSteps>(c, op, source) ? op[1].Fn(c, op + 1) : Chain.Raise(c, op, Vector.SimdFloatingPoint);
     }
 

@@ -63,9 +63,10 @@ internal static unsafe class FloatRound
     [MethodImpl(Chain.Hot)]
     private static nint Round<TMode, T, TSource>(VcpuState* c, Op* op) where TMode : struct, IMode where T : unmanaged where TSource : struct, ISource
     {
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         uint mxcsr = c->Registers.Mxcsr;
         bool quiet = (op->Imm & Silent) != 0 || (mxcsr & (Mxcsr.PrecisionMask | Mxcsr.Precision)) == (Mxcsr.PrecisionMask | Mxcsr.Precision);
         if (quiet && ((op->Imm & ByMxcsr) == 0 || (mxcsr & Mxcsr.Rounding) == 0))

@@ -61,20 +61,15 @@ internal static class Ieee
     }
 
     /// <summary>
-    /// One test for the lowest doubles of three vectors that, if it holds, says of the operands and the result of any operation all that <see cref="Clean"/> can ask:
-    /// each is finite and ample. Zeros do not pass; for them there is <see cref="IsClean"/>.
+    /// Whether the lowest doubles of both have exponents between -255 and 256. Then their sum, difference, product and quotient are normal numbers (differences also zero), and
+    /// the operation has raised no flag but PE: one test of the operands says all that <see cref="Clean"/> can ask. Zeros do not pass; for them there is <see cref="IsClean"/>.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool AreOrdinary(Clean test, Vector128<double> first, Vector128<double> second, Vector128<double> result)
+    public static bool AreOrdinary(Vector128<double> first, Vector128<double> second)
     {
-        // The bounds have zeros in their lower halves, so that the upper ones decide.
-        const int ample = (int)(2UL << 53 >> 32), infinity = unchecked((int)0xFFE0_0000);
-        if (!Sse2.IsSupported)
-            return false;
-        // The destination of an operation with one operand holds anything.
-        Vector128<float> operands = Sse2.UnpackLow(test.Asks(Clean.FirstNotDenormal) ? first : second, second).AsSingle();
-        Vector128<int> all = Sse.Shuffle(operands, result.AsSingle(), 0b01_01_11_01).AsInt32();
-        return !Vector128.GreaterThanAny(all + all + Vector128.Create(unchecked(int.MinValue - ample)), Vector128.Create(unchecked(int.MinValue + infinity - ample - 1)));
+        // The addition moves these exponents to those whose two upper bits are set.
+        Vector128<long> both = Sse2.UnpackLow(first, second).AsInt64() + Vector128.Create(768L << 52);
+        return Sse41.TestC(both, Vector128.Create(3L << 61));
     }
 
     /// <summary>Whether any element is a denormal number.</summary>

@@ -42,5 +42,9 @@ internal readonly unsafe struct MmxSource : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size) => Mmx.Register(c, op->Src);
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)(Mmx.Register(c, op->Src));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => (void*)place;
 }

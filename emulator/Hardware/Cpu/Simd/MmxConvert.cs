@@ -52,9 +52,10 @@ internal static unsafe class MmxConvert
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        TPart* source = (TPart*)TSource.Pointer(c, op, sizeof(TPart));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TPart));
+        if (!TSource.IsThere(c, place, sizeof(TPart)))
             return TSource.Missed(c, op, sizeof(TPart));
+        TPart* source = (TPart*)TSource.At(c, place);
         TPart part = *source;
         // Also when the conversion raises an exception.
         Mmx.Enter(c);
@@ -72,9 +73,10 @@ internal static unsafe class MmxConvert
     {
         if (!TSource.Faults && Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        ulong* source = (ulong*)TSource.Pointer(c, op, sizeof(ulong));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(ulong));
+        if (!TSource.IsThere(c, place, sizeof(ulong)))
             return TSource.Missed(c, op, sizeof(ulong));
+        ulong* source = (ulong*)TSource.At(c, place);
         ulong integers = *source;
         if (!TSource.Faults)
             Mmx.Enter(c);
@@ -91,9 +93,10 @@ internal static unsafe class MmxConvert
     {
         if (!TSource.Faults && Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        int* source = (int*)TSource.Pointer(c, op, sizeof(ulong));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(ulong));
+        if (!TSource.IsThere(c, place, sizeof(ulong)))
             return TSource.Missed(c, op, sizeof(ulong));
+        int* source = (int*)TSource.At(c, place);
         Xmm.Write(Xmm.Destination(c, op), Vector128.Create((double)source[0], source[1]));
         if (!TSource.Faults)
             Mmx.Enter(c);

@@ -79,9 +79,10 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        T* source = (T*)TSource.Pointer(c, op, sizeof(T));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(T));
+        if (!TSource.IsThere(c, place, sizeof(T)))
             return TSource.Missed(c, op, sizeof(T));
+        T* source = (T*)TSource.At(c, place);
         Mmx.Write(c, op->Dst, sizeof(T) == 4 ? *(uint*)source : *(ulong*)source);
         return op[1].Fn(c, op + 1);
     }
@@ -134,9 +135,10 @@ internal static unsafe class MmxMoves
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        ushort* source = (ushort*)TSource.Pointer(c, op, sizeof(ushort));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(ushort));
+        if (!TSource.IsThere(c, place, sizeof(ushort)))
             return TSource.Missed(c, op, sizeof(ushort));
+        ushort* source = (ushort*)TSource.At(c, place);
         int shift = ((int)op->Imm & 3) * 16;
         Mmx.Write(c, op->Dst, (*Mmx.Register(c, op->Dst) & ~(0xFFFFUL << shift)) | ((ulong)*source << shift));
         return op[1].Fn(c, op + 1);

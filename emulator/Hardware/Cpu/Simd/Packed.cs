@@ -70,9 +70,10 @@ internal static unsafe class Packed
     [MethodImpl(Chain.Hot)]
     private static nint Run<TPacked, TSource>(VcpuState* c, Op* op) where TPacked : struct, IPacked where TSource : struct, ISource
     {
-        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(Vector128<byte>));
+        if (!TSource.IsThere(c, place, sizeof(Vector128<byte>)))
             return TSource.Missed(c, op, sizeof(Vector128<byte>));
+        Vector128<byte>* source = (Vector128<byte>*)TSource.At(c, place);
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, TPacked.Run(Xmm.Read(target), *source, op->Imm));
         return op[1].Fn(c, op + 1);
@@ -82,9 +83,10 @@ internal static unsafe class Packed
     private static nint RunPart<TPacked, TPart, TSource>(VcpuState* c, Op* op)
         where TPacked : struct, IPacked where TPart : unmanaged where TSource : struct, ISource
     {
-        TPart* source = (TPart*)TSource.Pointer(c, op, sizeof(TPart));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TPart));
+        if (!TSource.IsThere(c, place, sizeof(TPart)))
             return TSource.Missed(c, op, sizeof(TPart));
+        TPart* source = (TPart*)TSource.At(c, place);
         byte* target = Xmm.Destination(c, op);
         Xmm.Write(target, TPacked.Run(Xmm.Read(target), Vector128.CreateScalar(*source).AsByte(), op->Imm));
         return op[1].Fn(c, op + 1);
@@ -96,9 +98,10 @@ internal static unsafe class Packed
     {
         if (Mmx.Pending(c))
             return Chain.Raise(c, op, Vector.FloatingPoint);
-        TPart* source = (TPart*)TSource.Pointer(c, op, sizeof(TPart));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(TPart));
+        if (!TSource.IsThere(c, place, sizeof(TPart)))
             return TSource.Missed(c, op, sizeof(TPart));
+        TPart* source = (TPart*)TSource.At(c, place);
         ulong a = *Mmx.Register(c, op->Dst), b = sizeof(TPart) == 4 ? *(uint*)source : *(ulong*)source;
         Vector128<byte> first = Vector128.Create(a, TPacked.Mmx == MmxPart.Joined ? b : a).AsByte();
         Vector128<ulong> result = TPacked.Run(first, Vector128.Create(b).AsByte(), op->Imm).AsUInt64();

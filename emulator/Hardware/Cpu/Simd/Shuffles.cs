@@ -69,9 +69,10 @@ internal static unsafe class Shuffles
     [MethodImpl(Chain.Hot)]
     private static nint BlendVariable<T, TSource>(VcpuState* c, Op* op) where T : unmanaged where TSource : struct, ISource
     {
-        Vector128<byte>* source = (Vector128<byte>*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
-        if (TSource.Faults && source == null)
+        ulong place = TSource.Place(c, op, sizeof(Vector128<byte>));
+        if (!TSource.IsThere(c, place, sizeof(Vector128<byte>)))
             return TSource.Missed(c, op, sizeof(Vector128<byte>));
+        Vector128<byte>* source = (Vector128<byte>*)TSource.At(c, place);
         byte* target = Xmm.Destination(c, op);
         Vector128<byte> mask = Vector128.LessThan(Xmm.Read(Xmm.Register(c, 0)).As<byte, T>(), Vector128<T>.Zero).AsByte();
         Xmm.Write(target, Vector128.ConditionalSelect(mask, *source, Xmm.Read(target)));

@@ -41,9 +41,10 @@ internal static unsafe class StringCompare
     private static nint Run<TLength, TOutput, TSource>(VcpuState* c, Op* op)
         where TLength : struct, ILength where TOutput : struct, IOutput where TSource : struct, ISource
     {
-        byte* second = (byte*)TSource.Pointer(c, op, sizeof(Vector128<byte>));
-        if (TSource.Faults && second == null)
+        ulong place = TSource.Place(c, op, sizeof(Vector128<byte>));
+        if (!TSource.IsThere(c, place, sizeof(Vector128<byte>)))
             return TSource.Missed(c, op, sizeof(Vector128<byte>));
+        byte* second = (byte*)TSource.At(c, place);
         Run<TLength, TOutput>(c, op, second);
         return op[1].Fn(c, op + 1);
     }

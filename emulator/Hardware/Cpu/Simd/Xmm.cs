@@ -14,7 +14,7 @@ internal static unsafe class Xmm
     public const int Scale = 8;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    // In bounds: Binding.Offset gives Scale times 31 at most, of 32 slots.
+    // In bounds: Binding.Offset gives Scale times a number below VectorCount: what is encoded with more (EVEX) has no handler.
     public static byte* Register(VcpuState* c, byte name) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)name * (VcpuRegisters.VectorSlot / Scale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -48,7 +48,11 @@ internal readonly unsafe struct XmmSource : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size) => Xmm.Source(c, op);
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)(Xmm.Source(c, op));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => true;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => (void*)place;
 }
 
 /// <summary>A 16-byte memory operand that must be aligned (SDM vol. 1, 10.7 "Accessing Memory").</summary>
@@ -56,15 +60,19 @@ internal readonly unsafe struct Aligned<TAddress> : ISource where TAddress : str
 {
     public static bool Faults => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void* Pointer(VcpuState* c, Op* op, int size)
+    public static ulong Place(VcpuState* c, Op* op, int size)
     {
-        // The compare keeps the low four bits of the address, so that a misaligned one misses.
         ulong address = TAddress.Of(c, op);
-        FrontEntry* entry = Access.LoadSlot(c, address);
-        if (entry->Tag == (address & ~0xFF0UL))
-            return (void*)(address + (ulong)entry->Addend);
-        return TAddress.IsQuick ? null : VectorAccess.ReadAlignedSlow(c, address);
+        if (TAddress.IsQuick)
+            return address;
+        return (ulong)(Access.CanLoadAligned(c, address) ? Access.Loadable(c, address) : VectorAccess.ReadAlignedSlow(c, address));
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsThere(VcpuState* c, ulong place, int size) => TAddress.IsQuick ? Access.CanLoadAligned(c, place) : place != 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void* At(VcpuState* c, ulong place) => TAddress.IsQuick ? Access.Loadable(c, place) : (void*)place;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Missed(VcpuState* c, Op* op, int size)
