@@ -8,6 +8,9 @@ internal sealed record InstructionForm(Instruction Instruction, byte[] Bytes, ul
 {
     public Instruction[] Following { get; init; } = [];
 
+    /// <summary>Wants states in which arithmetic on doubles mostly goes its short way.</summary>
+    public bool OfDoubles { get; init; }
+
     /// <summary>Flags that the last instruction leaves undefined, and those that any leaves so: an exception may show them.</summary>
     public ulong UndefinedAtEnd { get; init; }
     public ulong UndefinedBefore { get; init; }

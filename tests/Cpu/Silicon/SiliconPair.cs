@@ -29,7 +29,7 @@ internal sealed class SiliconPair : IDisposable
     public int Compare(InstructionForm form, int count, SeededRandom random, int limit, List<string> described)
     {
         var generator = new StateGenerator(random);
-        generator.FillMemory(form.Instruction, pristine);
+        generator.FillMemory(form, pristine);
         pristine.CopyTo(host.Pristine);
         for (var i = 0; i < count; i++)
         {

@@ -83,6 +83,26 @@ internal sealed class SiliconTests
         Assert.That(failed, Is.Zero, $"{string.Join("\n", shown)}\nreplay with EMULATOR_SILICON_SEED={Seed} EMULATOR_SILICON_SEQUENCES={sequences * 8}");
     }
 
+    /// <summary>EMULATOR_SILICON_COUNT chooses how many states each two instructions get.</summary>
+    [Test]
+    public void The_interpreter_agrees_with_the_processor_on_instructions_that_share_a_handler([Range(0, 23)] int first)
+    {
+        if (SiliconHost.Unsupported is { } reason)
+            Assert.Ignore(reason);
+        const int forms = 8;
+        var random = new SeededRandom(Seed * 0x1_0001 + (ulong)first);
+        var generator = new PairGenerator(random);
+        var shown = new List<string>();
+        var failed = 0;
+        using var pair = new SiliconPair();
+        foreach (var second in PairGenerator.Seconds)
+        {
+            for (var i = 0; i < forms; i++)
+                failed += pair.Compare(generator.Next(PairGenerator.Firsts[first], second), Math.Min(Count / forms, MaxCases), random, ShownFailures - shown.Count, shown);
+        }
+        Assert.That(failed, Is.Zero, $"{string.Join("\n", shown)}\nreplay with EMULATOR_SILICON_SEED={Seed} EMULATOR_SILICON_COUNT={Count}");
+    }
+
     [Test]
     public void Every_implemented_form_is_compared_or_excluded_with_a_reason()
     {

@@ -28,9 +28,10 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
 
     private ValueKind KindLike(ValueKind kind) => random.Chance(70) ? kind : random.Pick<ValueKind>(AllKinds);
 
-    public void FillMemory(in Instruction instruction, Span<byte> pages)
+    public void FillMemory(InstructionForm form, Span<byte> pages)
     {
-        var kind = KindOf(instruction);
+        var instruction = form.Instruction;
+        var kind = form.OfDoubles ? ValueKind.Float64 : KindOf(instruction);
         var first = pages[..PageSize];
         if (Selectors.AreIn(instruction))
             Selectors.FillMemory(random, instruction, first, BranchTarget);
@@ -81,6 +82,8 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         for (var i = 0; i < 16; i++)
             state.Gpr[i] = random.Chance(15) ? Pointers.Pick(random, 16) : EdgeValues.Register(random);
         Vectors(instruction, ref state);
+        if (form.OfDoubles)
+            Doubles(ref state);
         X87(instruction, ref state);
         Special(instruction, ref state);
         Address(instruction, ref state);
@@ -112,6 +115,21 @@ internal sealed unsafe class StateGenerator(SeededRandom random)
         var kind = instruction.OpCount > 1 || instruction.Op0Kind == OpKind.Memory ? KindOf(instruction) : ValueKind.Integer64;
         for (var i = 0; i < 16; i++)
             EdgeValues.Fill(random, KindLike(kind), state.Xmm(i));
+    }
+
+    /// <summary>Mostly of middling size, and MXCSR mostly as it is after a program's first operations.</summary>
+    private void Doubles(ref CpuImage state)
+    {
+        if (random.Chance(70))
+            state.Mxcsr = 0x1FA0 | (random.Chance(20) ? (uint)random.Next() & 0x805F : 0);
+        for (var i = 0; i < 16; i++)
+        {
+            for (var half = 0; half < 16; half += 8)
+            {
+                if (random.Chance(80))
+                    BitConverter.TryWriteBytes(state.Xmm(i)[half..], (random.Next() & 0x800F_FFFF_FFFF_FFFF) | (ulong)(1023 - 300 + random.Below(600)) << 52);
+            }
+        }
     }
 
     private void X87(in Instruction instruction, ref CpuImage state)
