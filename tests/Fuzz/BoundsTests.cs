@@ -80,6 +80,30 @@ public sealed class BoundsTests
         }
     });
 
+    /// <summary>The machine's event loop armed them again for a moment that had passed already, and did nothing else any more.</summary>
+    [Test]
+    public void Timers_of_the_shortest_and_the_longest_period_leave_time_for_others([Values(1, long.MaxValue)] long nanoseconds, [Values] bool deterministic)
+    {
+        const int TimerFdCreate = 283, TimerFdSet = 286, TimerSet = 223, IntervalSet = 38, Sleep = 35, SignalAction = 13, Read = 0;
+        var run = System.Threading.Tasks.Task.Run(() => KernelCalls.Run(Small with { Deterministic = deterministic }, (calls, _) =>
+        {
+            const ulong Ignore = 1, Alarm = 14;
+            ulong period = (ulong)nanoseconds / 1_000_000_000, rest = (ulong)nanoseconds % 1_000_000_000, soon = calls.Pass(0, 2_000_000), id = calls.Pass(0UL);
+            ulong timer = calls.Pass(period, rest, 0, 1);
+            calls.Call(SignalAction, Alarm, calls.Pass(Ignore, 0, 0, 0), 0, 8);
+            ulong file = (ulong)calls.Call(TimerFdCreate, 1, 0);
+            Assert.That(calls.Call(TimerFdSet, file, 0, timer, 0), Is.Zero);
+            Assert.That(calls.Call(TimerCreate, 1, 0, id), Is.Zero);
+            Assert.That(calls.Call(TimerSet, calls.Get<uint>(id), 0, timer, 0), Is.Zero);
+            Assert.That(calls.Call(IntervalSet, 0, calls.Pass(period, rest / 1000, 0, 1), 0), Is.Zero);
+            for (int i = 0; i < 3; i++)
+                Assert.That(calls.Call(Sleep, soon, 0), Is.Zero);
+            Assert.That(calls.Call(Read, file, id, 8), Is.EqualTo(8));
+            Assert.That(calls.Get<ulong>(id), nanoseconds == 1 ? Is.GreaterThan(1_000_000) : Is.EqualTo(1));
+        }));
+        Assert.That(run.Wait(TimeSpan.FromSeconds(50)), Is.True, "the machine comes to its end");
+    }
+
     /// <summary>Every instance of a level watches every one of the next: without a bound a poll goes all ways through them.</summary>
     [Test]
     public void A_web_of_epoll_instances_stays_small() => KernelCalls.Run(Small, static (calls, _) =>

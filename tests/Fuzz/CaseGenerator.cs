@@ -17,6 +17,11 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
     /// <summary>Calls by which a stop signal would reach the guest's own supervisor.</summary>
     private static readonly HashSet<string> Senders = new(StringComparer.Ordinal) { "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal" };
 
+    /// <summary>The first process.</summary>
+    protected const int Supervisor = 2;
+
+    private const int PidFdSendSignal = 424;
+
     private static readonly ulong[] Edges =
     [
         0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 100, 127, 128, 255, 256, 511, 512, 1000, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 0xFFFF, 0x1_0000, 0x1_0001,
@@ -26,6 +31,7 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
     ];
 
     private static readonly SyscallDefinition[] Definitions = [.. Defined().OfType<SyscallDefinition>()];
+    private static readonly HashSet<int> SenderNumbers = [.. Definitions.Where(static d => Senders.Contains(d.Name)).Select(static d => d.Number)];
     private static readonly SyscallDefinition[] Common = [.. Definitions.Where(static d => !Rare.Contains(d.Name))];
 
     private byte[] _blob = [];
@@ -34,7 +40,7 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
 
     protected FuzzWorld World { get; } = world;
 
-    protected Random Random { get; } = new(unchecked((int)(seed ^ (seed >> 32) * 0x9E37_79B9)));
+    protected Random Random { get; } = FuzzSettings.RandomOf(seed);
 
     public static int KnownCalls => Definitions.Length;
 
@@ -76,13 +82,39 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
         ulong[] arguments = new ulong[6];
         for (int i = 0; i < 6; i++)
             arguments[i] = i < given.Length && given[i] is { } fixedValue ? fixedValue : i < kinds.Length ? Argument(kinds[i]) : Random.Next(10) == 0 ? Number() : 0;
-        if (Senders.Contains(call.Name))
-        {
-            for (int i = 0; i < 3; i++)
-                arguments[i] = (uint)arguments[i] is >= FirstStopSignal and <= LastStopSignal ? 0 : arguments[i];
-        }
-        return Finish(call.Number, arguments);
+        return Harmless(Finish(call.Number, arguments));
     }
+
+    /// <summary>Whatever a case may do, it does not stop the supervisor, which would go on only when the machine's patience ends.</summary>
+    protected static FuzzCase Harmless(FuzzCase made)
+    {
+        bool spares = (int)made.Arguments[0] > Supervisor && (int)made.Arguments[1] != Supervisor && made.Operation != PidFdSendSignal;
+        if (spares || !SenderNumbers.Contains(made.Operation))
+            return made;
+        ulong[] arguments = [.. made.Arguments];
+        for (int i = 1; i < 3; i++)
+            arguments[i] = (uint)arguments[i] is >= FirstStopSignal and <= LastStopSignal ? 0 : arguments[i];
+        return made with { Arguments = arguments };
+    }
+
+    /// <summary>One argument, or some bits of what pointers lead to, is something else.</summary>
+    protected FuzzCase Mutated(FuzzCase made)
+    {
+        if (OneIn(2))
+        {
+            ulong[] arguments = [.. made.Arguments];
+            int which = Random.Next(6);
+            arguments[which] = OneIn(3) ? arguments[which] + (ulong)Random.Next(-1, 2) : OneIn(3) ? arguments[which] ^ (1UL << Random.Next(64)) : Number();
+            return Harmless(made with { Arguments = arguments });
+        }
+        Span<byte> word = made.Blob.AsSpan(Random.Next(12) * 8, 8);
+        ulong value = BinaryPrimitives.ReadUInt64LittleEndian(word);
+        BinaryPrimitives.WriteUInt64LittleEndian(word, Random.Next(4) switch { 0 => value ^ (1UL << Random.Next(64)), 1 => value + (ulong)Random.Next(-1, 2), 2 => Pointer(), _ => Value() });
+        return made;
+    }
+
+    /// <summary>A process or thread that may be there. Numbers grow while cases kill workers, and fork.</summary>
+    protected ulong Worker() => (ulong)Random.Next(Supervisor + 1, Supervisor + 5 + _index / 4);
 
     protected FuzzCase Finish(int operation, ulong[] arguments) => new(operation, arguments, _blob);
 
@@ -112,7 +144,7 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
             "openflags" => Bits(0x42, 0x241, 0x400, 0x800, 0x8_0000, 0x1_0000, 0x2_0000, 0x20_0000, 0x41_0000, 1, 2),
             "prot" => (ulong)Random.Next(8),
             "mapflags" => Bits(1, 2, 3, 0x10, 0x20, 0x20, 0x100, 0x4000, 0x8000, 0x4_0000, 0x10_0000, 0x2000),
-            "signal" => (ulong)Random.Next(66),
+            "signal" => (ulong)Random.Next(OneIn(8) ? 256 : 66),
             "cloneflags" => Bits(0x100, 0x200, 0x400, 0x800, 0x1_0000, 0x4000, 0x8000, 0x8_0000, 0x10_0000, 0x20_0000, 0x100_0000, 17, 0x1000_0000),
             "clockid" => (ulong)Random.Next(12),
             "whence" or "sighow" => (ulong)Random.Next(6),
@@ -144,7 +176,7 @@ internal class CaseGenerator(FuzzWorld world, ulong seed, int count)
         _ => Pick(Edges),
     };
 
-    private ulong Number() => Random.Next(4) switch { 0 => (ulong)Random.NextInt64(), 1 => Pointer(), 2 => (ulong)-Random.Next(1, 200), _ => Pick(Edges) };
+    protected ulong Number() => Random.Next(4) switch { 0 => (ulong)Random.NextInt64(), 1 => Pointer(), 2 => (ulong)-Random.Next(1, 200), _ => Pick(Edges) };
 
     protected ulong Bits(params ulong[] bits)
     {

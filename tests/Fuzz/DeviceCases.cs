@@ -1,25 +1,34 @@
 namespace Emulator.Tests.Fuzz;
 
 /// <summary>Cases about every device of the machine and what devices give: their ioctls with structures, reads, writes, mappings and polls, while the memory and files behind them change.</summary>
-internal sealed class DeviceCases(FuzzWorld world, ulong seed, int count) : CaseGenerator(world, seed, count)
+internal sealed partial class DeviceCases(FuzzWorld world, ulong seed, int count) : CaseGenerator(world, seed, count)
 {
     protected override FuzzCase Next()
     {
         ulong fd = OneIn(12) ? Fd() : OneIn(8) ? (ulong)(World.FdLimit + Random.Next(6)) : (ulong)Pick(World.DeviceFds);
         return Random.Next(20) switch
         {
-            < 10 => Ioctl(fd),
+            < 3 => Ioctl(fd),
+            < 10 => Expected(),
             10 => Call(Definition("mmap"), OneIn(2) ? 0 : ArenaAddress() & ~0xFFFUL, Size(), null, null, fd, (ulong)Random.Next(9) << 12),
             11 => Call(Definition(Pick<string>(["read", "write", "pread64", "pwrite64", "readv", "writev", "lseek"])), fd),
             12 => Call(Definition("poll"), Words(fd | ((ulong)Random.Next(0x2000) << 32), Fd() | (1UL << 32)), 2, (ulong)Random.Next(2)),
             13 => Call(Definition(Pick<string>(["fallocate", "ftruncate"])), Fd(), (ulong)Random.Next(4), (ulong)Random.Next(16) << 12, Length()),
             14 => Call(Definition(Pick<string>(["munmap", "mprotect", "madvise", "mremap"])), ArenaAddress() & ~0xFFFUL, Length()),
             15 => Call(Definition(Pick<string>(["dup", "fcntl", "close", "fstat", "fsync", "epoll_ctl", "sendfile", "splice"])), fd),
-            16 when OneIn(5) => Call(Definition(Pick<string>(["fork", "vfork", "exit_group"]))),
+            16 when OneIn(3) => Call(Definition(Pick<string>(["fork", "vfork", "exit_group", "exit", "kill"]))),
             17 => Finish(FuzzCase.Store, [OneIn(3) ? FuzzWorld.Region + Length() : ArenaAddress(), 0, 0, 0, 0, 0]),
             18 => Finish(FuzzCase.Copy, [ArenaAddress(), ArenaAddress(), (ulong)Random.Next(9000), 0, 0, 0]),
             _ => OpenOne(),
         };
+    }
+
+    /// <summary>What the device expects, or with one thing changed.</summary>
+    private FuzzCase Expected()
+    {
+        (ulong fd, uint command, ulong argument) = WellFormed();
+        FuzzCase made = Finish(Definition("ioctl").Number, [fd, command, argument, 0, 0, 0]);
+        return OneIn(3) ? Mutated(made) : made;
     }
 
     private FuzzCase Ioctl(ulong fd)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Emulator.Kernel;
@@ -9,13 +10,14 @@ internal static class FuzzFeed
 {
     private const int BatchSize = 400;
 
-    /// <summary>Runs that looking for the least cases that fail may take.</summary>
+    /// <summary>What looking for the least cases that fail may take: where they hang, each run takes the machine's patience.</summary>
     private const int ShrinkRuns = 60;
+    private static readonly TimeSpan ShrinkTime = TimeSpan.FromMinutes(1);
 
     /// <param name="shard">Which of the feed's parts: it decides the seeds.</param>
     /// <param name="quota">Cases to execute: those that no machine came to do not count.</param>
     /// <param name="generate">Makes a batch's cases from its seed.</param>
-    /// <param name="options">What the machines are; batches of odd seeds run in parallel, of even ones deterministically.</param>
+    /// <param name="options">What <see cref="FuzzMachines.Vary"/> begins with.</param>
     public static void Run(int shard, long quota, Func<FuzzWorld, ulong, int, List<FuzzCase>> generate, MachineOptions options)
     {
         var world = new FuzzWorld();
@@ -26,7 +28,7 @@ internal static class FuzzFeed
         {
             ulong seed = FuzzSettings.Replay ?? FuzzSettings.SeedOf(shard, batch);
             List<FuzzCase> cases = generate(world, seed, BatchSize);
-            MachineOptions chosen = options with { Vcpus = 2, Deterministic = seed % 2 == 0, Seed = seed };
+            MachineOptions chosen = FuzzMachines.Vary(options, seed);
             executed += RunBatch(runner, cases, chosen);
             if (FuzzSettings.Replay is not null)
                 return;
@@ -43,7 +45,7 @@ internal static class FuzzFeed
             // A case keeps its place, since its arguments point into the table of all.
             FuzzOutcome outcome = runner.Run(Only(cases, left), options);
             if (outcome.Wrong is { } wrong)
-                Fail(runner, cases, left, options, wrong);
+                Fail(runner, cases, left, options, $"{wrong}\n(the machine's end: {outcome.Status})");
             int before = left.Count;
             int last = left.FindLastIndex(i => outcome.Executed[i]);
             executed += left.Count(i => outcome.Executed[i]);
@@ -67,7 +69,7 @@ internal static class FuzzFeed
         List<int> least = Shrink(runner, cases, failing, options);
         var text = new StringBuilder();
         text.AppendLine(wrong);
-        text.AppendLine(CultureInfo.InvariantCulture, $"seed {options.Seed}, {(options.Deterministic ? "deterministic" : "parallel")}, {least.Count} of {cases.Count} cases are enough:");
+        text.AppendLine(CultureInfo.InvariantCulture, $"seed {options.Seed}, {FuzzMachines.Describe(options)}; {least.Count} of {cases.Count} cases are enough:");
         foreach (int i in least.Take(40))
             text.AppendLine(CultureInfo.InvariantCulture, $"  {i}: {cases[i]}");
         text.AppendLine(CultureInfo.InvariantCulture, $"again, alone: EMULATOR_FUZZ_REPLAY={options.Seed} dotnet test -c Release tests --filter FullyQualifiedName~{TestContext.CurrentContext.Test.ClassName}.{TestContext.CurrentContext.Test.MethodName}");
@@ -79,9 +81,11 @@ internal static class FuzzFeed
     {
         List<int> least = failing;
         int runs = 0;
-        for (int part = least.Count / 2; part > 0 && runs < ShrinkRuns; part /= 2)
+        long start = Stopwatch.GetTimestamp();
+        bool MayGoOn() => runs < ShrinkRuns && Stopwatch.GetElapsedTime(start) < ShrinkTime;
+        for (int part = least.Count / 2; part > 0 && MayGoOn(); part /= 2)
         {
-            for (int at = 0; at < least.Count && runs < ShrinkRuns;)
+            for (int at = 0; at < least.Count && MayGoOn();)
             {
                 List<int> without = [.. least.Take(at), .. least.Skip(at + part)];
                 runs++;

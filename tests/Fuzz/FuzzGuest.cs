@@ -55,7 +55,7 @@ internal static class FuzzGuest
     /// <param name="threads">Of each worker.</param>
     public static byte[] Build(FuzzWorld world, IReadOnlyList<FuzzCase> cases, int threads)
     {
-        byte[] code = Assemble(cases.Count, threads);
+        byte[] code = Assemble(cases.Count, threads, world.OomScore);
         int dataLength = (int)(BlobOf(cases.Count, cases.Count) - DataBase);
         ulong stacks = (DataBase + (ulong)dataLength + 0xFFF) & ~0xFFFUL;
         byte[] image = new byte[0x2000 + dataLength];
@@ -66,6 +66,7 @@ internal static class FuzzGuest
         ProgramBuilder.PutSegment(image, 1, type: 1, flags: 7, 0x2000, DataBase, (ulong)dataLength, stacks - DataBase + (ulong)(threads * StackSize));
         code.CopyTo(image, 0x1000);
         Span<byte> data = image.AsSpan(0x2000);
+        "999"u8.CopyTo(data[16..]);
         PutTimer(data[0xC0..], microseconds: 1000);
         PutTimer(data[0x100..], microseconds: 20_000);
         PutRecords(data[0x1000..], world.Setup);
@@ -96,7 +97,7 @@ internal static class FuzzGuest
             BinaryPrimitives.WriteInt64LittleEndian(at[(cases.Count * RecordSize)..], -1);
     }
 
-    private static byte[] Assemble(int count, int threads)
+    private static byte[] Assemble(int count, int threads, ulong oomScore)
     {
         var a = new Assembler(64);
         Label refuse = a.CreateLabel(), supervise = a.CreateLabel(), worker = a.CreateLabel(), alarm = a.CreateLabel(), fault = a.CreateLabel(), restore = a.CreateLabel();
@@ -110,7 +111,7 @@ internal static class FuzzGuest
         Call(a, 9, Shared, 4096, 3, 0x31, ulong.MaxValue, 0);
         Prepare(a);
         Supervise(a, supervise, worker, refuse, count);
-        Work(a, worker, count, threads);
+        Work(a, worker, count, threads, oomScore);
         Handlers(a, alarm, fault, restore, refuse, threads);
         using var code = new MemoryStream();
         a.Assemble(new StreamCodeWriter(code), CodeBase + 0x1000);
@@ -212,12 +213,23 @@ internal static class FuzzGuest
         Call(a, 231, 0);
     }
 
-    private static void Work(Assembler a, Label worker, int count, int threads)
+    private static void Work(Assembler a, Label worker, int count, int threads, ulong oomScore)
     {
         Label loop = a.CreateLabel(), done = a.CreateLabel(), load = a.CreateLabel(), store = a.CreateLabel(), copy = a.CreateLabel(), execute = a.CreateLabel();
         ulong stacks = (BlobOf(count, count) + 0xFFF) & ~0xFFFUL;
         a.Label(ref worker);
         Call(a, 112); // setsid: kill(0, ...) of a case is to reach the worker's descendants only
+        // The first to be killed for want of memory: the supervisor is to go on.
+        Call(a, 2, oomScore, 1, 0);
+        a.mov(ebx, eax);
+        a.mov(edi, eax);
+        a.mov(rsi, Mask + 16);
+        a.mov(edx, 3);
+        a.mov(eax, 1);
+        a.syscall();
+        a.mov(edi, ebx);
+        a.mov(eax, 3);
+        a.syscall();
         for (int i = 1; i < threads; i++)
         {
             Call(a, 56, 0x5_0F00, stacks + (ulong)((i + 1) * StackSize), 0, 0, 0);

@@ -40,7 +40,7 @@ public sealed class FuzzLeakTests
         for (int round = 0; round < Rounds; round++)
         {
             int seed = 1000 + round * 10;
-            FuzzFeed.Run(seed, 4000, static (world, s, count) => new CaseGenerator(world, s, count).Make(), new MachineOptions());
+            FuzzFeed.Run(seed, 4000, static (world, s, count) => new CommonCalls(world, s, count).Make(), new MachineOptions());
             FuzzFeed.Run(seed + 1, 2000, static (world, s, count) => new DeviceCases(world, s, count).Make(), new MachineOptions());
             CodeFuzzTests.RunModifyingCode(seed + 2, 1500);
             GC.Collect();

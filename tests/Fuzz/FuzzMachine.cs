@@ -31,9 +31,6 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
         {
             using var machine = new Machine(options with
             {
-                MemoryBytes = 64 << 20,
-                SwapBytes = 8 << 20,
-                HugePages = 2,
                 LockDep = true,
                 Timeout = Patience,
                 MaxInstructions = InstructionLimit,
@@ -62,7 +59,7 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
     /// <summary>A guest may end in any way; the machine must be whole.</summary>
     internal static string? Judge(Machine machine, ExitStatus status)
     {
-        if (status.Reason is not (ExitReason.Exited or ExitReason.Signaled or ExitReason.InstructionLimit))
+        if (status.Reason is not (ExitReason.Exited or ExitReason.Signaled or ExitReason.InstructionLimit) && !IsOutOfMemory(machine, status))
             return string.Create(CultureInfo.InvariantCulture, $"the machine ended by {status.Reason}: {status.Message}\n{status.Report?.Failure}");
         if (machine.Violations.Count > 0)
             return machine.Violations.All[0].ToString();
@@ -83,6 +80,10 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
             return $"{memory.AnonVmas.Count} anon_vmas are left";
         return null;
     }
+
+    /// <summary>A program may lock, or put into files, all the memory of a small machine: then Linux panics, too.</summary>
+    private static bool IsOutOfMemory(Machine machine, ExitStatus status) =>
+        machine.Options.MemoryBytes < FuzzMachines.Ample && status.Reason == ExitReason.Stopped && status.Message?.EndsWith("System is deadlocked on memory", StringComparison.Ordinal) == true;
 
     /// <summary>Hears of each system call: which cases were begun, and whether the setup went well.</summary>
     private sealed unsafe class Trace(FuzzWorld world, int count) : ISyscallTracer

@@ -24,6 +24,14 @@ internal static class FuzzSettings
     /// <summary>The seed of a batch: nothing but this number decides its cases.</summary>
     public static ulong SeedOf(int shard, long batch) => (Seed << 40) + ((ulong)shard << 32) + (ulong)batch;
 
+    /// <summary>Generators of neighbouring seeds have nothing in common (SplitMix64's finishing steps).</summary>
+    public static Random RandomOf(ulong seed)
+    {
+        seed = (seed ^ (seed >> 30)) * 0xBF58_476D_1CE4_E5B9;
+        seed = (seed ^ (seed >> 27)) * 0x94D0_49BB_1331_11EB;
+        return new(unchecked((int)(seed ^ (seed >> 31))));
+    }
+
     private static long Read(string name, long otherwise) =>
         Environment.GetEnvironmentVariable(name) is { } text && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long value) ? value : otherwise;
 }

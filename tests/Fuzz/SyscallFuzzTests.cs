@@ -10,5 +10,5 @@ public sealed class SyscallFuzzTests
 
     [Test]
     public void Random_calls_leave_the_machine_whole([Range(0, Shards - 1)] int shard) =>
-        FuzzFeed.Run(shard, FuzzSettings.Quota(Share, Shards), static (world, seed, count) => new CaseGenerator(world, seed, count).Make(), new MachineOptions());
+        FuzzFeed.Run(shard, FuzzSettings.Quota(Share, Shards), static (world, seed, count) => new CommonCalls(world, seed, count).Make(), new MachineOptions());
 }

@@ -362,4 +362,40 @@ public sealed class LockDepTests
             task.Machine.LockDep!.AssertNothingHeld(task, "the test");
         }), Is.Empty);
     }
+
+    /// <summary>Found by fuzzing: the wait had been entered as a lock held.</summary>
+    [Test]
+    public void A_lock_that_a_stopped_machine_was_waiting_for_is_not_held()
+    {
+        KernelMutex awaited = new(new LockClass("awaited")), other = new(new LockClass("other"));
+        bool left = false;
+        var machine = new Machine(new MachineOptions { Vcpus = 2, MemoryBytes = 16 << 20, Deterministic = true, LockDep = true });
+        using (machine)
+        {
+            Assert.That(() => machine.Run(task =>
+            {
+                using (other.Enter(task))
+                    awaited.Lock(task);
+                machine.Spawn(waiter =>
+                {
+                    try
+                    {
+                        awaited.Lock(waiter);
+                    }
+                    finally
+                    {
+                        using (other.Enter(waiter))
+                            left = true;
+                    }
+                });
+                for (int i = 0; i < 100; i++)
+                    machine.Scheduler.Yield(task);
+                machine.StopFor(ExitReason.Stopped);
+                task.PrepareToSleep();
+                task.Sleep();
+            }), Throws.InstanceOf<MachineStoppedException>());
+        }
+        Assert.That(left, Is.True);
+        Assert.That(machine.Violations.All, Is.Empty);
+    }
 }

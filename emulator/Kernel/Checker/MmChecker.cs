@@ -18,7 +18,7 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
 
     private PageAllocator Pages => system.Pages;
 
-    /// <summary>The machine ended in the middle of what tasks did, and what references they held to pages for that are theirs still.</summary>
+    /// <summary>The machine ended in the middle of what tasks did, and what pages they had locked for that, or referred to, are theirs still.</summary>
     public bool TasksWereCutShort { get; init; }
 
     /// <summary>Everything that does not agree; empty if all is well.</summary>
@@ -175,7 +175,7 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
         ref Page page = ref Pages[frame];
         if ((page.Flags & (PageFlags.Free | PageFlags.Reserved | PageFlags.HugeTlb)) != 0)
             return;
-        if ((page.Flags & PageFlags.Locked) != 0)
+        if ((page.Flags & PageFlags.Locked) != 0 && !TasksWereCutShort)
             Report($"{frame} is locked");
         int mapped = Count(_mappings, frame);
         if ((page.Flags & (PageFlags.Anon | PageFlags.Cache)) != 0)
