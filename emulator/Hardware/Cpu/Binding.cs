@@ -79,7 +79,8 @@ internal unsafe ref struct Binding
         >= Register.AH and <= Register.BH => (byte)((register - Register.AH) * 8 + 1),
         >= Register.SPL and <= Register.R15L => (byte)((register - Register.SPL + 4) * 8),
         _ when register.IsGPR() => (byte)(register.GetNumber() * 8),
-        _ when register.IsXMM() => (byte)(register.GetNumber() * Simd.Xmm.Scale),
+        // No more: those that only EVEX names have no place, and no instruction that is executed names them.
+        >= Register.XMM0 and <= Register.XMM15 => (byte)((register - Register.XMM0) * Simd.Xmm.Scale),
         _ => (byte)register.GetNumber(),
     };
 

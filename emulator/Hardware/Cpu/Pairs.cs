@@ -8,6 +8,7 @@ namespace Emulator.Hardware.Cpu;
 /// Which two instructions in a row have one handler (<see cref="Steps.Two"/>, <see cref="Steps.Jump"/>): what compilers make of comparisons and of arithmetic on doubles.
 /// Each pair costs some 300 bytes of code, so there are those that count.
 /// </summary>
+/// <remarks>In bounds: no pointers but those of handlers, which read and write the operations' own operands.</remarks>
 internal static unsafe class Pairs
 {
     /// <summary>The handler of both, or null. They have been bound to handlers of their own; the forms are those of their memory operands.</summary>

@@ -13,6 +13,7 @@ internal unsafe interface IStep
 }
 
 /// <summary>Handlers made of steps.</summary>
+/// <remarks>In bounds: of two instructions the second has an operation of its own, and another one behind it, because what ends a block is in no pair.</remarks>
 internal static unsafe class Steps
 {
     [MethodImpl(Chain.Hot)]

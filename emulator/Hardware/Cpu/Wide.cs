@@ -6,6 +6,7 @@ namespace Emulator.Hardware.Cpu;
 /// Integers of 1, 2, 4 and 8 bytes as 64-bit ones: handlers compute with these, because the ahead-of-time compiler leaves operators of a type parameter to the JIT.
 /// Of a result only the lower <c>size</c> bytes count.
 /// </summary>
+/// <remarks>In bounds: sizes are of types, constants of the callers.</remarks>
 internal static class Wide
 {
     // Not by switches: the JIT imports all their arms, among them casts between sizes, which then forbid the tail call.

@@ -14,7 +14,7 @@ internal static unsafe class Xmm
     public const int Scale = 8;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    // In bounds: Binding.Offset gives Scale times a number below VectorCount: what is encoded with more (EVEX) has no handler.
+    // In bounds: Binding.Offset gives Scale times 15 at most, of VectorCount slots, and no more for any other register.
     public static byte* Register(VcpuState* c, byte name) => (byte*)c + VcpuRegisters.VectorsOffset + (nuint)name * (VcpuRegisters.VectorSlot / Scale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
