@@ -1,7 +1,10 @@
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
+using Emulator.Kernel.Files;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Mirrors;
+using Emulator.Kernel.Mirrors.Mshare;
+using Emulator.Kernel.Tasks;
 using Emulator.Tests.Mm;
 using Task = Emulator.Kernel.Tasks.Task;
 
@@ -52,6 +55,35 @@ public sealed class MemoryBoundsTests
         Assert.That(stand.Pages.TryAllocate(PageAllocator.HugeOrder, PageFlags.Anon, zero: false, out Pfn head), Is.True);
         Assert.That(stand.Pages.HugePointer(head) == stand.Pages.Memory.Pointer(head), Is.True);
         stand.Pages.Put(head);
+    }
+
+    /// <summary>What is mapped on top of a link that was left keeps the tables it names, however often, once.</summary>
+    [Test]
+    public void What_keeps_shared_tables_keeps_them_once()
+    {
+        const ulong Base = 4 * MshareRegion.Unit;
+        const int Fixed = MmanAbi.MAP_FIXED | MmanAbi.MAP_ANONYMOUS;
+        using var machine = new Machine(Small with { MshareVariant = MshareVariant.RfcV3, Stdin = -1, Stdout = -1, Stderr = -1 });
+        machine.Run(task =>
+        {
+            Kernel.Memory.Mm host = Kernel.Memory.Mm.CreateHost(machine.MemorySystem, leaky: true)!;
+            var region = new MshareRegion(host.Sharing!, MshareVariant.RfcV3);
+            Assert.That(region.SetSize(new MshareInfo(Base, MshareRegion.Unit)), Is.Zero);
+            var file = new MshareFile(region, FileAbi.O_RDWR);
+            Assert.That(host.Mmap(task, Base, 0x1000, 3, MmanAbi.MAP_SHARED | Fixed, null, 0), Is.EqualTo((long)Base));
+            Assert.That(task.Mm.Mmap(task, Base, MshareRegion.Unit, 3, MmanAbi.MAP_SHARED | MmanAbi.MAP_FIXED, file, 0), Is.EqualTo((long)Base));
+            task.TryWrite(Base, (byte)1);
+            Assert.That(task.Mm.Munmap(task, Base, MshareRegion.Unit), Is.Zero);
+            int before = host.Users;
+            for (int i = 0; i < 10; i++)
+            {
+                Assert.That(task.Mm.Mmap(task, Base, 0x1000, 3, MmanAbi.MAP_PRIVATE | Fixed, null, 0), Is.EqualTo((long)Base));
+                Assert.That(task.Mm.Munmap(task, Base, 0x1000), Is.Zero);
+            }
+            Assert.That(host.Users, Is.EqualTo(before + 1));
+            file.Put();
+            host.Put(task);
+        });
     }
 
     /// <summary>A thread looks a segment up that another one removes; what was promised for it would be given back twice.</summary>

@@ -10,6 +10,7 @@ namespace Emulator.Kernel.Checker;
 /// Compares what vCPUs have cached with the page tables. Each entry must be what the tables say, or less; or belong to a slot whose address
 /// space is gone, or has a newer generation, so that the flush that is owed comes before the entry can be used. The machine must be quiescent.
 /// </summary>
+/// <remarks>In bounds: it reads what TLBs hold and walks tables as the processor does, which refuses frames that do not exist.</remarks>
 internal sealed unsafe class TlbChecker(MemorySystem system, IReadOnlyList<Vcpu> vcpus)
 {
     private readonly List<CachedTranslation> _entries = [];

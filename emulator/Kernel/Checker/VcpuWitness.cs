@@ -11,6 +11,7 @@ namespace Emulator.Kernel.Checker;
 /// <summary>Judges what one vCPU caches and uses. All but <see cref="Flushes"/> belongs to the thread that runs the vCPU.</summary>
 /// <remarks>
 /// A stamp is the low bits of the frame's generation. A frame that was freed just 2048 times between is taken for the old one.
+/// In bounds: what it keeps is limited, the oldest makes room, and the vCPU's state lives as long as the vCPU.
 /// </remarks>
 internal sealed unsafe class VcpuWitness(CoherenceChecker checker, Vcpu vcpu) : TranslationWitness
 {

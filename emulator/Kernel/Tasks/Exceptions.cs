@@ -4,6 +4,7 @@ using Emulator.Kernel.Memory;
 namespace Emulator.Kernel.Tasks;
 
 /// <summary>Exceptions of guest code become page faults served, or signals (arch/x86/kernel/traps.c, arch/x86/mm/fault.c).</summary>
+/// <remarks>In bounds: a fault's address is looked up, and never made a pointer here.</remarks>
 internal static unsafe class Exceptions
 {
     private const int DivideError = 0, Debug = 1, Breakpoint = 3, Overflow = 4, Bound = 5, InvalidOpcode = 6, SegmentNotPresent = 11, StackFault = 12,

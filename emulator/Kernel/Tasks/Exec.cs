@@ -7,6 +7,7 @@ using static Emulator.Kernel.Files.FileAbi;
 namespace Emulator.Kernel.Tasks;
 
 /// <summary>Replacing a task's program (fs/exec.c). The new address space is complete before anything of the old program is given up.</summary>
+/// <remarks>In bounds: arguments and environment are counted and limited before they are kept (6 MiB, 128 KiB each), scripts to 5 levels; what a program's headers say is the loader's to judge.</remarks>
 internal static unsafe class Exec
 {
     /// <summary>AT_HWCAP, EDX of CPUID leaf 1: FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2 and what comes with them.</summary>

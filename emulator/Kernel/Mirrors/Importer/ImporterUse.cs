@@ -6,6 +6,7 @@ using Emulator.Kernel.Tasks.Locks;
 namespace Emulator.Kernel.Mirrors;
 
 /// <summary>A buffer that a device is attached to. Jobs are committed under the dma_resv, and done one after the other without it.</summary>
+/// <remarks>In bounds: a job's range lies inside its buffer before there is a job; its fence keeps the table, and with it the frames, until it is done.</remarks>
 internal sealed class ImporterUse : IDmaBufImporter
 {
     /// <summary>How long a buffer may move away again and again before a job is given up.</summary>

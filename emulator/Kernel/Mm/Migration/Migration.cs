@@ -150,7 +150,7 @@ internal sealed partial class Migration(MemorySystem system)
         return true;
     }
 
-    /// <summary>folio_copy and folio_migrate_flags.</summary>
+    /// <summary>folio_copy and folio_migrate_flags. In bounds: Pointer refuses frames that the machine does not have, and a page is in one frame.</summary>
     internal static unsafe void Copy(PageAllocator pages, Pfn old, Pfn replacement)
     {
         Buffer.MemoryCopy(pages.Memory.Pointer(old), pages.Memory.Pointer(replacement), (long)Pfn.Size, (long)Pfn.Size);

@@ -25,6 +25,7 @@ internal delegate bool RmapVisitor<TState>(Vma vma, ulong address, ref TState st
 /// <remarks>
 /// Locks: the page's, then the owner's for reading, then page-table locks one at a time. The owner's lock keeps VMAs, their bounds and
 /// their tables: whoever takes those away unlinks the VMA under that lock first.
+/// In bounds: an index outside a VMA is none of its addresses, also where the difference wraps; the caller's reference keeps the frame.
 /// </remarks>
 internal sealed partial class Rmap(MemorySystem system)
 {

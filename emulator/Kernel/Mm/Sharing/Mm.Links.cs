@@ -9,6 +9,7 @@ namespace Emulator.Kernel.Memory;
 /// Sharing by equal top-level entries. A container's entries are copies of its host's, made by faults; each copy holds a reference to the
 /// table it names. Locks: the sharer's mmap lock, then the host's, whose class is its own.
 /// </summary>
+/// <remarks>In bounds: a container lies below the top of user memory and inside its region, both in units of a top-level entry, so neither address wraps.</remarks>
 public sealed unsafe partial class Mm
 {
     /// <summary>What a top-level entry translates, and with it the unit of sharing (PGDIR_SIZE).</summary>

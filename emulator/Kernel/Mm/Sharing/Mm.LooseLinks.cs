@@ -13,8 +13,8 @@ public sealed unsafe partial class Mm
     /// <summary>Whose tables each loose link names, by the link's address. Under the page-table lock.</summary>
     private Dictionary<ulong, SharedTables>? _looseLinks;
 
-    /// <summary>Hosts that stay because something of ours was mapped on top of a loose link.</summary>
-    private List<Mm>? _keptHosts;
+    /// <summary>Hosts that stay because something of ours was mapped on top of a loose link. In bounds: each once, and each has a frame of the machine.</summary>
+    private HashSet<Mm>? _keptHosts;
 
     /// <summary>
     /// An entry that differs from the host's is replaced before anything else; nothing is counted, no right is withheld. True: it was replaced, and the fault
@@ -47,7 +47,8 @@ public sealed unsafe partial class Mm
                 continue;
             if (mapped is null && tables.Host.TryGet())
             {
-                (_keptHosts ??= []).Add(tables.Host);
+                if (!(_keptHosts ??= []).Add(tables.Host))
+                    tables.Host.Put(task);
                 continue;
             }
             using (PageTableLock.Enter(task))

@@ -6,6 +6,7 @@ namespace Emulator.Kernel.Tasks.Scheduling;
 /// <remarks>
 /// A POSIX semaphore, which is one system call for each side and none if the gate is open already. Of .NET's own, monitors and events alike, each hand-over takes some five on each side.
 /// An opening before the last one was used counts once: the word beside the semaphore says whether its value is to be, or is, 1.
+/// In bounds: no guest's number comes here; the semaphore lies in an array that does not move and lives as long as the gate.
 /// </remarks>
 internal sealed unsafe partial class HostThreadGate
 {

@@ -3,6 +3,7 @@ using Emulator.Hardware.Cpu;
 namespace Emulator.Kernel.Tasks;
 
 /// <summary>What happens to signals at the return to user mode (kernel/signal.c:get_signal, arch/x86/kernel/signal.c).</summary>
+/// <remarks>In bounds: frames are written through the guest's page tables; nothing of them is trusted when they come back but by <see cref="SignalFrame"/>.</remarks>
 internal static unsafe class SignalDelivery
 {
     private const int RestartSyscallNumber = 219;

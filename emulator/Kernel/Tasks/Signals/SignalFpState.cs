@@ -8,6 +8,7 @@ namespace Emulator.Kernel.Tasks;
 /// The extended state of a signal frame (arch/x86/kernel/fpu/signal.c): an XSAVE area in the standard format that says so in the bytes FXSAVE leaves to
 /// software (struct _fpx_sw_bytes), and behind it a second magic number; or the FXSAVE image alone on a processor without XSAVE.
 /// </summary>
+/// <remarks>In bounds: sizes are constants; the size that a frame names is used only if it is ours, and the state is judged in a copy that no other thread changes.</remarks>
 internal static unsafe class SignalFpState
 {
     /// <summary>Bytes that the largest state takes in a frame.</summary>
