@@ -129,7 +129,7 @@ public class HmmBenchmarks : IDisposable
     [GlobalSetup]
     public void Setup()
     {
-        _machine = new Machine(new MachineOptions { MemoryBytes = 256 << 20 });
+        _machine = new Machine(new MachineOptions { MemoryBytes = 256 << 20, TransparentHugePages = HugePagePolicy.Madvise });
         _mm = new KernelMm(_machine);
         _mm.Run(task => _at = (ulong)task.Mm.Mmap(task, 0, Most << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, null, 0));
     }

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Emulator.Hardware.Memory;
 using Emulator.Kernel;
 using Emulator.Kernel.Memory;
+using Emulator.Kernel.Tasks;
 using static Emulator.Kernel.Memory.MmanAbi;
 
 namespace Emulator.Tests.Mm;
@@ -36,6 +37,34 @@ public sealed unsafe class CostTests
             }
             Assert.That(present, Is.Zero, "populated");
             Assert.That(touched, Is.EqualTo(Pages / 16), "touched");
+        });
+    }
+
+    /// <summary>Huge pages are the guest's: of each it may touch as little as it likes.</summary>
+    [TestCase(1)]
+    [TestCase(512)]
+    public void Huge_pages_cost_the_host_what_is_touched_and_some_credit(int touchedOfEach)
+    {
+        const int First = 4 * HugePages.Credit, Second = 2 * HugePages.Credit;
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 2UL << 30 });
+        machine.Run(task =>
+        {
+            // The second time with frames that were used before.
+            foreach (int count in (int[])[First, Second])
+            {
+                Map(task.Mm, (ulong)count << 21, 0);
+                int committed = 0;
+                for (int i = 0; i < count; i++)
+                {
+                    for (int page = 0; page < touchedOfEach; page++)
+                        Assert.That(task.TryWrite(At + ((ulong)i << 21) + ((ulong)page << 12), (byte)1), Is.True);
+                    Assert.That(task.Mm.TryWalk(At + ((ulong)i << 21), write: false, out Pfn frame), Is.True);
+                    committed += HostMemory.CountCommitted(machine.Memory.Pointer(frame), 512);
+                }
+                Assert.That(machine.MemorySystem.HugePages.Mapped, Is.EqualTo(count));
+                Assert.That(committed, touchedOfEach == 512 ? Is.EqualTo(count * 512) : Is.LessThanOrEqualTo(HugePages.Credit * 512 + count));
+                task.Mm.Munmap(task, At, (ulong)count << 21);
+            }
         });
     }
 

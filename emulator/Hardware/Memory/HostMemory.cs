@@ -29,6 +29,21 @@ public static unsafe partial class HostMemory
     /// <summary>Lets the host commit part of a reservation by huge pages: what is going to be touched all over costs fewer host faults and TLB misses so.</summary>
     public static void PreferHugePages(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseHugePage);
 
+    /// <summary>Takes that back, as far as nothing is committed yet.</summary>
+    public static void PreferSmallPages(byte* address, ulong bytes) => _ = Advise((nint)address, (nuint)bytes, MadviseNoHugePage);
+
+    /// <summary>Pages of a range, a whole number of them, that the host has committed.</summary>
+    public static int CountCommitted(byte* address, int pages)
+    {
+        byte* states = stackalloc byte[pages];
+        if (Residence((nint)address, (nuint)pages * (nuint)Pfn.Size, states) != 0)
+            return 0;
+        int committed = 0;
+        for (int i = 0; i < pages; i++)
+            committed += states[i] & 1;
+        return committed;
+    }
+
     public static void Release(byte* address, ulong bytes) => _ = Unmap((nint)address - Guard, (nuint)bytes + 2 * Guard);
 
     /// <summary>Gives the host its memory back; the range reads as zeros afterwards.</summary>
@@ -47,6 +62,9 @@ public static unsafe partial class HostMemory
 
     [LibraryImport("libc", EntryPoint = "mmap")]
     private static partial nint Map(nint address, nuint length, int protection, int flags, int descriptor, long offset);
+
+    [LibraryImport("libc", EntryPoint = "mincore")]
+    private static partial int Residence(nint address, nuint length, byte* states);
 
     [LibraryImport("libc", EntryPoint = "munmap")]
     private static partial int Unmap(nint address, nuint length);

@@ -420,11 +420,14 @@ public sealed unsafe class PageAllocator : IDisposable
     /// <summary>Makes reused frames fit for their new owner: no decoded code, and zeroes if asked for.</summary>
     private void Clean(Pfn frame, int order, bool zero)
     {
+        // Little of a huge page may be touched again.
+        if (zero && order > 0)
+            _memory.Discard(frame, 1UL << order);
         for (ulong i = 0; i < 1UL << order; i++)
         {
             Pfn f = new(frame.Value + i);
             _memory.DropCode(f);
-            if (zero)
+            if (zero && order == 0)
                 NativeMemory.Clear(_memory.Pointer(f), 4096);
         }
     }

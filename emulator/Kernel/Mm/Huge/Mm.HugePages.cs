@@ -45,7 +45,7 @@ public sealed unsafe partial class Mm
             return false;
         }
         if ((flags & FaultFlags.Touch) != 0)
-            Pages.Expect(head);
+            _system.HugePages.ExpectUse(head);
         if (!Tables.TryAllocateTable(out Pfn table))
         {
             Pages.Put(head);

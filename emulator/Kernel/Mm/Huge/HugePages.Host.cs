@@ -1,0 +1,41 @@
+using Emulator.Hardware.Memory;
+
+namespace Emulator.Kernel.Memory;
+
+/// <summary>
+/// Which huge pages of the guest's the host is to commit as huge pages of its own. That is as good for it as for a guest, but a guest that touches a byte in each would cost the host
+/// 2 MiB for it. So there is credit for a few; when it is used up one page is left to be committed bit by bit, and if the guest touches most of it, there is credit again.
+/// </summary>
+public sealed partial class HugePages
+{
+    /// <summary>Huge pages that are trusted to be used, and again after each that was: 48 MiB is what the host may lose.</summary>
+    internal const int Credit = 24;
+
+    private const int Pages = (int)PageTables.LeafPages, Used = Pages * 3 / 4;
+
+    private readonly Lock _creditLock = new();
+    private int _credit = Credit;
+    private Pfn _probe;
+
+    /// <summary>A huge page is going to be touched for the first time.</summary>
+    internal unsafe void ExpectUse(Pfn head)
+    {
+        lock (_creditLock)
+        {
+            // It may have been freed and be somebody else's meanwhile, which does not matter to a guess.
+            if (_credit == 0 && _probe.Value != 0 && HostMemory.CountCommitted(_pages.Memory.Pointer(_probe), Pages) >= Used)
+                (_credit, _probe) = (Credit, default);
+            if (_credit == 0)
+            {
+                if (_probe.Value == 0)
+                {
+                    _probe = head;
+                    HostMemory.PreferSmallPages(_pages.Memory.Pointer(head), PageTables.HugeSize);
+                }
+                return;
+            }
+            _credit--;
+        }
+        _pages.Expect(head);
+    }
+}
