@@ -55,6 +55,53 @@ public sealed class FileBoundsTests
         }
     });
 
+    /// <summary>It waits for the lock while another thread closes the file; nobody would ever release it, and its room would be gone for good.</summary>
+    [Test]
+    public void A_lock_of_a_file_that_was_closed_meanwhile_is_not_kept()
+    {
+        const int FileControl = 72, MemfdCreate = 319, SetLockWait = 7, WriteLock = 1;
+        using var machine = new Machine(Two with { Timeout = TimeSpan.FromSeconds(60), Stdin = -1, Stdout = -1, Stderr = -1 });
+        machine.Run(task =>
+        {
+            object holder = new();
+            OpenFile? locked = null;
+            Task? waiting = null;
+            long result = 0;
+            KernelThread other = machine.Spawn(own =>
+            {
+                var calls = new KernelCalls(own);
+                int fd = (int)calls.Call(MemfdCreate, calls.Pass("x\0"u8.ToArray()), 0);
+                using (FileReference file = own.Files.GetForIo(fd))
+                    locked = file.File;
+                Assert.That(locked!.Locks!.SetRecord(own, new FileLock(holder, 1, 0, long.MaxValue, Exclusive: true), wait: false), Is.Zero);
+                ulong wanted = calls.Pass(WriteLock, 0, 0, 0);
+                Volatile.Write(ref waiting, own);
+                result = calls.Call(FileControl, (ulong)fd, SetLockWait, wanted);
+            });
+            while (Volatile.Read(ref waiting) is not { Vcpu: null })
+            {
+                task.SpinOnce();
+                Thread.Yield();
+            }
+            locked!.Get();
+            Assert.That(waiting!.Files.Close(task, FdOf(waiting, locked)), Is.Zero);
+            locked.Locks!.ReleaseOwner(holder);
+            other.Join(task);
+            Assert.That((result, locked.Locks.IsEmpty), Is.EqualTo(((long)-Errno.EBADF, true)));
+            locked.Put();
+        });
+
+        static int FdOf(Task task, OpenFile file)
+        {
+            for (int fd = 0; ; fd++)
+            {
+                using FileReference reference = task.Files.GetForIo(fd);
+                if (reference.File == file)
+                    return fd;
+            }
+        }
+    }
+
     /// <summary>A thread reads on where another one has had the text made anew, and shorter.</summary>
     [Test]
     public void A_generated_file_may_become_shorter_while_it_is_read() => KernelThreads.Race(Two, 20, static (task, round) =>

@@ -128,7 +128,7 @@ internal static class DescriptorSyscalls
             case F_GETLK or F_OFD_GETLK:
                 return GetLock(t, file, a.A2, command == F_OFD_GETLK);
             case F_SETLK or F_SETLKW or F_OFD_SETLK or F_OFD_SETLKW:
-                return SetLock(t, file, a.A2, command is F_OFD_SETLK or F_OFD_SETLKW, command is F_SETLKW or F_OFD_SETLKW);
+                return SetLock(t, (int)a.A0, file, a.A2, command is F_OFD_SETLK or F_OFD_SETLKW, command is F_SETLKW or F_OFD_SETLKW);
             case F_SETOWN:
                 file.Owner = (int)a.A2;
                 return 0;
@@ -230,7 +230,7 @@ internal static class DescriptorSyscalls
         return t.TryWrite(address, raw) ? 0 : -Errno.EFAULT;
     }
 
-    private static long SetLock(Task t, OpenFile file, ulong address, bool ofd, bool wait)
+    private static long SetLock(Task t, int fd, OpenFile file, ulong address, bool ofd, bool wait)
     {
         long r = ReadLock(t, file, address, ofd, out FileLock wanted, out Flock64 raw);
         if (r < 0)
@@ -240,9 +240,18 @@ internal static class DescriptorSyscalls
         if (file.Locks is not { } locks)
             return -Errno.EINVAL;
         if (raw.Type != F_UNLCK)
-            return locks.SetRecord(t, wanted, wait);
+        {
+            r = locks.SetRecord(t, wanted, wait);
+            if (r != 0 || ofd)
+                return r;
+            // Another thread may have closed the file meanwhile: nothing would ever release the lock.
+            using FileReference again = t.Files.GetForIo(fd);
+            if (again.File == file)
+                return 0;
+            r = -Errno.EBADF;
+        }
         locks.ClearRecord(wanted.Owner, wanted.Start, wanted.End);
-        return 0;
+        return r;
     }
 
     private static long Flock(Task t, in SyscallArgs a)
