@@ -35,6 +35,7 @@ public static unsafe partial class HostMemory
     /// <summary>Pages of a range, a whole number of them, that the host has committed.</summary>
     public static int CountCommitted(byte* address, int pages)
     {
+        // In bounds: a number of the callers' own, of the pages of one block.
         byte* states = stackalloc byte[pages];
         if (Residence((nint)address, (nuint)pages * (nuint)Pfn.Size, states) != 0)
             return 0;
