@@ -58,29 +58,29 @@ internal readonly unsafe struct AnyAddress : IAddress
 internal static unsafe class Reg
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static T Read<T>(VcpuState* c, byte offset) where T : unmanaged => *(T*)((byte*)c + offset);
+    public static T Read<T>(VcpuState* c, byte offset) where T : unmanaged => *(T*)((byte*)c + (nuint)offset);
 
     /// <summary>Writes the lower <paramref name="size"/> bytes of a <see cref="Wide"/> number.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Write(VcpuState* c, byte offset, ulong value, int size)
     {
         if (size == 8)
-            *(ulong*)((byte*)c + offset) = value;
+            *(ulong*)((byte*)c + (nuint)offset) = value;
         else if (size == 4)
-            *(ulong*)((byte*)c + offset) = (uint)value;
+            *(ulong*)((byte*)c + (nuint)offset) = (uint)value;
         else if (size == 2)
-            *(ushort*)((byte*)c + offset) = (ushort)value;
+            *(ushort*)((byte*)c + (nuint)offset) = (ushort)value;
         else
-            *((byte*)c + offset) = (byte)value;
+            *((byte*)c + (nuint)offset) = (byte)value;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Write<T>(VcpuState* c, byte offset, T value) where T : unmanaged
     {
         if (sizeof(T) == 4)
-            *(ulong*)((byte*)c + offset) = Unsafe.BitCast<T, uint>(value);
+            *(ulong*)((byte*)c + (nuint)offset) = Unsafe.BitCast<T, uint>(value);
         else
-            *(T*)((byte*)c + offset) = value;
+            *(T*)((byte*)c + (nuint)offset) = value;
     }
 }
 
@@ -107,7 +107,7 @@ internal readonly unsafe struct SourceRegister : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + op->Src);
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + (nuint)op->Src);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsThere(VcpuState* c, ulong place, int size) => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -119,7 +119,7 @@ internal readonly unsafe struct DestinationRegister : ISource
     public static bool Faults => false;
     public static nint Missed(VcpuState* c, Op* op, int size) => Chain.Fault(c, op);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + op->Dst);
+    public static ulong Place(VcpuState* c, Op* op, int size) => (ulong)((byte*)c + (nuint)op->Dst);
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsThere(VcpuState* c, ulong place, int size) => true;
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

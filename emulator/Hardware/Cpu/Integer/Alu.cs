@@ -108,7 +108,7 @@ internal static unsafe class Alu
             if (!TSource.IsThere(c, place, TWidth.Size))
                 return false;
             ulong second = Wide.Read(TSource.At(c, place), TWidth.Size);
-            ulong result = TAlu.Run(c, Wide.Read((byte*)c + op->Dst, TWidth.Size), second, TWidth.Size);
+            ulong result = TAlu.Run(c, Wide.Read((byte*)c + (nuint)op->Dst, TWidth.Size), second, TWidth.Size);
             if (TAlu.Writes)
                 Reg.Write(c, op->Dst, result, TWidth.Size);
             return true;
