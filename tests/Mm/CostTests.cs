@@ -53,19 +53,60 @@ public sealed unsafe class CostTests
             foreach (int count in (int[])[First, Second])
             {
                 Map(task.Mm, (ulong)count << 21, 0);
-                int committed = 0;
-                for (int i = 0; i < count; i++)
-                {
-                    for (int page = 0; page < touchedOfEach; page++)
-                        Assert.That(task.TryWrite(At + ((ulong)i << 21) + ((ulong)page << 12), (byte)1), Is.True);
-                    Assert.That(task.Mm.TryWalk(At + ((ulong)i << 21), write: false, out Pfn frame), Is.True);
-                    committed += HostMemory.CountCommitted(machine.Memory.Pointer(frame), 512);
-                }
+                int committed = Touch(task, 0, count, touchedOfEach);
                 Assert.That(machine.MemorySystem.HugePages.Mapped, Is.EqualTo(count));
                 Assert.That(committed, touchedOfEach == 512 ? Is.EqualTo(count * 512) : Is.LessThanOrEqualTo(HugePages.Credit * 512 + count));
                 task.Mm.Munmap(task, At, (ulong)count << 21);
             }
         });
+    }
+
+    /// <summary>Because they were, the host was asked for huge pages.</summary>
+    [Test]
+    public void Huge_pages_whose_frames_were_used_all_over_cost_no_more()
+    {
+        const int Count = 4 * HugePages.Credit;
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 1UL << 30 });
+        machine.Run(task =>
+        {
+            Map(task.Mm, (ulong)Count << 21, 0);
+            Touch(task, 0, Count, 512);
+            task.Mm.Munmap(task, At, (ulong)Count << 21);
+            Map(task.Mm, (ulong)Count << 21, 0);
+            Assert.That(Touch(task, 0, Count, 1), Is.LessThanOrEqualTo(HugePages.Credit * 512 + Count));
+        });
+    }
+
+    [Test]
+    public void Huge_pages_that_are_used_earn_credit_also_after_one_that_was_not()
+    {
+        const int Unused = HugePages.Credit + 1, Used = HugePages.Credit + 1;
+        using var machine = new Machine(new MachineOptions { MemoryBytes = 1UL << 30 });
+        machine.Run(task =>
+        {
+            Map(task.Mm, (ulong)(1 + Unused + Used + 1) << 21, 0);
+            if (Touch(task, 0, 1, 1) != 512)
+                Assert.Ignore("the host has no huge pages");
+            Touch(task, 1, Unused, 1);
+            Touch(task, 1 + Unused, Used, 512);
+            Assert.That(Touch(task, 1 + Unused + Used, 1, 1), Is.EqualTo(512));
+        });
+    }
+
+    /// <summary>Touches so many pages of each of some huge pages.</summary>
+    /// <returns>What the host has committed for them.</returns>
+    private static int Touch(Kernel.Tasks.Task task, int first, int count, int touchedOfEach)
+    {
+        int committed = 0;
+        for (int i = first; i < first + count; i++)
+        {
+            ulong start = At + ((ulong)i << 21);
+            for (int page = 0; page < touchedOfEach; page++)
+                Assert.That(task.TryWrite(start + ((ulong)page << 12), (byte)1), Is.True);
+            Assert.That(task.Mm.TryWalk(start, write: false, out Pfn frame), Is.True);
+            committed += HostMemory.CountCommitted(task.Machine.Memory.Pointer(frame), 512);
+        }
+        return committed;
     }
 
     [Test]
