@@ -1,6 +1,7 @@
 using System.Globalization;
 using Emulator.Kernel;
 using Emulator.Kernel.Checker;
+using Emulator.Kernel.Files;
 using Emulator.Kernel.Memory;
 using Emulator.Kernel.Syscalls;
 using Task = Emulator.Kernel.Tasks.Task;
@@ -42,7 +43,7 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
                 Stderr = -1,
             });
             ExitStatus status = machine.Run(program, [FuzzGuest.Name], []);
-            return new(trace.Executed, trace.Wrong ?? Judge(machine, status) ?? folder.Check(machine), status);
+            return new(trace.Executed, trace.Wrong ?? Judge(machine, status) ?? (trace.SentFiles ? null : JudgeFiles(machine, status)) ?? folder.Check(machine), status);
         }
 #pragma warning disable CA1031 // Whatever escapes is what the suite looks for.
         catch (Exception e)
@@ -81,6 +82,24 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
         return null;
     }
 
+    /// <summary>With everybody gone, files are open only where regions of msharefs map them. Those that sockets send each other in a circle would be, too.</summary>
+    private static string? JudgeFiles(Machine machine, ExitStatus status)
+    {
+        if (status is not { Reason: ExitReason.Exited, Code: FuzzGuest.CleanEnd })
+            return null;
+        var mapped = new HashSet<OpenFile>();
+        foreach (Kernel.Memory.Mm mm in machine.MemorySystem.AddressSpaces)
+        {
+            for (Vma? vma = mm.Vmas.First; vma is not null; vma = mm.Vmas.Next(vma))
+            {
+                if (vma.File is { } file)
+                    mapped.Add(file);
+            }
+        }
+        int open = machine.KernelMemory.OpenFiles;
+        return open <= mapped.Count ? null : string.Create(CultureInfo.InvariantCulture, $"{open} files are open, of which {mapped.Count} are mapped");
+    }
+
     /// <summary>A program may lock, or put into files, all the memory of a small machine: then Linux panics, too.</summary>
     private static bool IsOutOfMemory(Machine machine, ExitStatus status) =>
         machine.Options.MemoryBytes < FuzzMachines.Ample && status.Reason == ExitReason.Stopped && status.Message?.EndsWith("System is deadlocked on memory", StringComparison.Ordinal) == true;
@@ -89,10 +108,14 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
     private sealed unsafe class Trace(FuzzWorld world, int count) : ISyscallTracer
     {
         private const int R12 = 12;
+        private const ulong SendMessage = 46, SendMessages = 307;
 
         public bool[] Executed { get; } = new bool[count];
 
         public string? Wrong { get; private set; }
+
+        /// <summary>A message has been sent.</summary>
+        public bool SentFiles { get; private set; }
 
         public void Enter(Task task, ulong number, SyscallDefinition? definition, in SyscallArgs args)
         {
@@ -103,6 +126,7 @@ internal sealed class FuzzMachine(FuzzWorld world, FuzzFolder folder)
 
         public void Leave(Task task, ulong number, SyscallDefinition? definition, in SyscallArgs args, long result)
         {
+            SentFiles |= number is SendMessage or SendMessages && result >= 0;
             if (result < 0 && FuzzGuest.SetupOf(task.Registers->Gpr[R12]) is >= 0 and var setup && setup < world.Setup.Count)
                 Wrong ??= $"setup call {setup}, {world.Setup[setup]}, answers {result}";
         }

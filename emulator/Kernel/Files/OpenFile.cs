@@ -79,6 +79,8 @@ public abstract class OpenFile
         // Two threads may install one file at the same time, if it came through /proc or a socket.
         if (Interlocked.CompareExchange(ref _chargedTo, memory, null) is not null)
             memory.Uncharge(Memory.KernelMemory.OpenFile);
+        else
+            memory.CountFiles(1);
         return true;
     }
 
@@ -95,11 +97,18 @@ public abstract class OpenFile
     }
 
     /// <summary>Drops a user; true: it was the last one, and the caller has to call <see cref="Close"/>.</summary>
-    private protected bool DropReference() => Interlocked.Decrement(ref _references) == 0;
+    /// <exception cref="InvalidOperationException">A mistake of the kernel: somebody has dropped what was not theirs.</exception>
+    private protected bool DropReference() => Interlocked.Decrement(ref _references) switch
+    {
+        0 => true,
+        < 0 => throw new InvalidOperationException("An open file has been dropped more often than it was taken."),
+        _ => false,
+    };
 
     private protected void Close()
     {
         _chargedTo?.Uncharge(Memory.KernelMemory.OpenFile + _kept);
+        _chargedTo?.CountFiles(-1);
         LeaveEpolls();
         Locks?.ReleaseOwner(this);
         Release();

@@ -16,6 +16,7 @@ public sealed class KernelMemory(long limit)
     private const int Share = 4;
 
     private long _used;
+    private int _openFiles;
 
     /// <summary>A quarter of the machine's memory, which is what a kernel on it might use, and not so little that small machines run nothing.</summary>
     internal static KernelMemory For(ulong memoryBytes) => new((long)Math.Max(memoryBytes / Share, Least));
@@ -23,6 +24,11 @@ public sealed class KernelMemory(long limit)
     public long Limit { get; } = limit;
 
     public long Used => Volatile.Read(ref _used);
+
+    /// <summary>Open file descriptions that programs have, or have sent on their way.</summary>
+    public int OpenFiles => Volatile.Read(ref _openFiles);
+
+    internal void CountFiles(int more) => Interlocked.Add(ref _openFiles, more);
 
     /// <summary>For what cannot be taken back half-way, such as a mapping that is being split: asked first, and charged whatever the answer then is.</summary>
     internal bool HasRoom => Used < Limit;
