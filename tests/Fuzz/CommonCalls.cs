@@ -74,6 +74,7 @@ internal sealed class CommonCalls(FuzzWorld world, ulong seed, int count) : Case
             10 => Do("readlinkat", fd, path, Buffer(100), 100),
             11 => Do("utimensat", fd, path, OneIn(3) ? 0 : Words(1, 2, 3, Pick<ulong>([4, 0x3FFF_FFFF, 0x3FFF_FFFE])), 0),
             12 => Do(Pick<string>(["chdir", "stat", "lstat", "truncate", "rmdir", "unlink"]), path, Buffer(144)),
+            13 when OneIn(2) => Do("fchmodat", fd, path, Pick<ulong>([0x1FF, 0x1B6, 0x180, 0x124])),
             _ => Do("fsetxattr", (ulong)Pick(World.Files), path, Buffer(40), 40, (ulong)Random.Next(3)),
         };
     }

@@ -13,6 +13,7 @@ internal sealed class FuzzFolder : IDisposable
 
     private readonly string _root = Directory.CreateTempSubdirectory("fuzz-").FullName;
     private readonly byte[] _secret = RandomNumberGenerator.GetBytes(32);
+    private readonly (UnixFileMode, UnixFileMode, DateTime) _before;
     private int _programs;
 
     public FuzzFolder()
@@ -22,6 +23,7 @@ internal sealed class FuzzFolder : IDisposable
         File.WriteAllBytes($"{_root}/ro/file", new byte[8192]);
         File.WriteAllBytes($"{_root}/secrets/secret", _secret);
         File.CreateSymbolicLink($"{_root}/ro/out", $"{_root}/secrets/secret");
+        _before = AttributesOf("ro");
         Refresh();
     }
 
@@ -42,12 +44,15 @@ internal sealed class FuzzFolder : IDisposable
     {
         string? wrong =
             !File.ReadAllBytes($"{_root}/secrets/secret").AsSpan().SequenceEqual(_secret) || Directory.GetFileSystemEntries($"{_root}/secrets").Length != 1 ? "a file outside of every grant was changed"
-            : File.ReadAllBytes($"{_root}/ro/file").AsSpan().ContainsAnyExcept((byte)0) || Directory.GetFileSystemEntries($"{_root}/ro").Length != 2 ? "a grant for reading was written to"
+            : File.ReadAllBytes($"{_root}/ro/file").AsSpan().ContainsAnyExcept((byte)0) || Directory.GetFileSystemEntries($"{_root}/ro").Length != 2 || AttributesOf("ro") != _before ? "a grant for reading was written to"
             : HasSecret(machine) ? "a file outside of every grant was read"
             : null;
         Refresh();
         return wrong;
     }
+
+    private (UnixFileMode OfDirectory, UnixFileMode OfFile, DateTime Written) AttributesOf(string name) => OperatingSystem.IsLinux()
+        ? (File.GetUnixFileMode($"{_root}/{name}"), File.GetUnixFileMode($"{_root}/{name}/file"), File.GetLastWriteTimeUtc($"{_root}/{name}/file")) : default;
 
     /// <summary>Frames keep what was in them until they are used again.</summary>
     private bool HasSecret(Machine machine)
