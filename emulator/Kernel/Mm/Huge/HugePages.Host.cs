@@ -8,8 +8,8 @@ namespace Emulator.Kernel.Memory;
 /// </summary>
 public sealed partial class HugePages
 {
-    /// <summary>Huge pages that are trusted to be used, and again after each that was: 48 MiB is what the host may lose.</summary>
-    internal const int Credit = 24;
+    /// <summary>Huge pages that are trusted to be used, and again after each that was: 32 MiB is what the host may lose.</summary>
+    internal const int Credit = 16;
 
     private const int Pages = (int)PageTables.LeafPages, Used = Pages * 3 / 4;
 
