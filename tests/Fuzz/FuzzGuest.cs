@@ -165,13 +165,17 @@ internal static class FuzzGuest
         a.mov(r9, __qword_ptr[r12 + 48]);
     }
 
-    /// <summary>Forks a worker and waits for it; one that has taken no case between two ticks is killed.</summary>
+    /// <summary>
+    /// Forks a worker and waits for it; one that has taken no case between two ticks is killed. Each worker counts for a case at least: one that clears the
+    /// counter before it kills its process would make the workers do the same cases for ever.
+    /// </summary>
     private static void Supervise(Assembler a, Label supervise, Label worker, Label refuse, int count)
     {
         Label wait = a.CreateLabel(), reaped = a.CreateLabel();
         Call(a, 157, 36, 1); // PR_SET_CHILD_SUBREAPER
         Call(a, 13, SIGALRM, AlarmAction, 0, 8);
         Call(a, 38, 0, SupervisorTimer, 0);
+        a.xor(r15d, r15d);
         a.Label(ref supervise);
         Call(a, 57);
         a.test(rax, rax);
@@ -198,7 +202,14 @@ internal static class FuzzGuest
         a.syscall();
         a.jmp(wait);
         a.Label(ref reaped);
+        Label further = a.CreateLabel();
         a.mov(rax, Shared);
+        a.cmp(__qword_ptr[rax], r15);
+        a.ja(further);
+        a.inc(r15);
+        a.mov(__qword_ptr[rax], r15);
+        a.Label(ref further);
+        a.mov(r15, __qword_ptr[rax]);
         a.cmp(__qword_ptr[rax], count);
         a.jb(supervise);
         // Everybody goes before the machine does, so that what is left then is a leak.
