@@ -35,7 +35,7 @@ internal static class Diagnostics
 
     public static readonly Diagnostic OutOfMemory = new("EMU-GUEST-OOM", "guest out of memory", Blame.Size,
         "All frames of the machine were in use, nothing could be reclaimed, and the process was killed to make room, as Linux's OOM killer does.",
-        "give the machine more with --memory SIZE, or --swap SIZE; either costs the host only what the guest touches", "--memory", "--swap", "--sysctl");
+        "give the machine more with --memory SIZE, or --swap SIZE (either costs the host only what the guest touches); a program that uses little of much memory needs less of it with --thp never", "--memory", "--swap", "--sysctl", "--thp");
 
     public static readonly Diagnostic Bug = new("EMU-BUG", "emulator bug", Blame.Emulator,
         "The emulator itself failed: an exception of its own code. The number behind the identifier is made from the place of the fault, and the same for the same fault.",

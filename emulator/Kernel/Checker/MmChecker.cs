@@ -140,7 +140,7 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
 
     private int CheckSwapEntry(SwapEntry entry, ulong address)
     {
-        if (entry.IsMigration)
+        if (entry.IsMigration && !IsUnsettled(entry.Frame))
             Report($"migration entry for {entry.Frame} left at {address:x}");
         if (entry.Kind != SwapKind.Swap)
             return 0;
@@ -170,12 +170,17 @@ internal sealed unsafe partial class MmChecker(MemorySystem system)
         }
     }
 
+    /// <summary>A task that was cut short had locked the page to move it, split it or take it: what refers to it is in between.</summary>
+    private bool IsUnsettled(Pfn frame) => TasksWereCutShort && ((Pages[frame].Flags | Pages[Pages.HeadOf(frame)].Flags) & PageFlags.Locked) != 0;
+
     private void CheckCounts(Pfn frame, int held)
     {
         ref Page page = ref Pages[frame];
         if ((page.Flags & (PageFlags.Free | PageFlags.Reserved | PageFlags.HugeTlb)) != 0)
             return;
-        if ((page.Flags & PageFlags.Locked) != 0 && !TasksWereCutShort)
+        if (IsUnsettled(frame))
+            return;
+        if ((page.Flags & PageFlags.Locked) != 0)
             Report($"{frame} is locked");
         int mapped = Count(_mappings, frame);
         if ((page.Flags & (PageFlags.Anon | PageFlags.Cache)) != 0)
