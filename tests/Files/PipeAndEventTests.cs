@@ -187,6 +187,21 @@ public sealed class PipeAndEventTests
         b.Put();
     }
 
+    /// <summary>There is room for some bytes, not for the packet: who waits for it sleeps, and gives up when its time is up.</summary>
+    [Test]
+    public void A_packet_waits_for_room_for_all_of_it()
+    {
+        (UnixSocket a, UnixSocket b) = UnixSocket.CreatePair(_bench.Task, SOCK_SEQPACKET, 0);
+        a.SendTimeoutNs = Clock.Millisecond;
+        int most = a.SendBuffer - 1000;
+        Assert.That(Write(a, most), Is.EqualTo(most));
+        Assert.That(Write(a, 2000), Is.EqualTo(-Errno.EAGAIN));
+        Assert.That(b.Receive(_bench.Task, new byte[1], 0, out _), Is.EqualTo(1));
+        Assert.That(Write(a, 2000), Is.EqualTo(2000));
+        a.Put();
+        b.Put();
+    }
+
     [Test]
     public void A_passed_file_arrives_once_and_is_dropped_with_its_message()
     {

@@ -45,7 +45,7 @@ internal sealed partial class UnixSocket
             }
             if (r != -Errno.EAGAIN)
                 break;
-            r = WaitForRoom(task, to, flags);
+            r = WaitForRoom(task, to, data.Length - done, flags);
         }
         while (r >= 0 && (done < data.Length || !handedOver));
         if (!handedOver)
@@ -72,12 +72,12 @@ internal sealed partial class UnixSocket
         return to.IsClosed ? -Errno.ECONNREFUSED : to.ReceiveShut ? -Errno.EPIPE : 0;
     }
 
-    private long WaitForRoom(Task task, UnixSocket to, int flags)
+    private long WaitForRoom(Task task, UnixSocket to, int length, int flags)
     {
         if (IsNonBlocking || (flags & MSG_DONTWAIT) != 0)
             return -Errno.EAGAIN;
         return Result(to._changed.Wait(
-            task, (to, Sender: this), static s => s.to.IsClosed || s.to.ReceiveShut || s.Sender.SendShut || s.to.HasRoom(s.Sender.SendBuffer), true, DeadlineAfter(task, SendTimeoutNs)));
+            task, (to, Sender: this, length), static s => s.to.IsClosed || s.to.ReceiveShut || s.Sender.SendShut || s.to.HasRoom(s.length, s.Sender.SendBuffer), true, DeadlineAfter(task, SendTimeoutNs)));
     }
 
     /// <summary>What a message takes beside its bytes (SKB_TRUESIZE): without it a queue of empty packets would have no end.</summary>
@@ -86,7 +86,14 @@ internal sealed partial class UnixSocket
     /// <summary>Memory of what is queued (sk_wmem_alloc).</summary>
     private long QueuedMemory => QueuedBytes + (long)_received.Count * MessageOverhead;
 
-    private bool HasRoom(int sendBuffer) => IsConnectionBased ? QueuedMemory < sendBuffer : _received.Count < MaxDatagrams;
+    /// <summary>Whether a message, or some of a stream, may be queued now. Who waits asks the same as who queues, or it would wait for nothing again and again.</summary>
+    private bool HasRoom(int length, int sendBuffer)
+    {
+        if (!IsConnectionBased)
+            return _received.Count < MaxDatagrams;
+        long queued = QueuedBytes;
+        return QueuedMemory < sendBuffer && (IsStream || queued == 0 || queued + length <= sendBuffer);
+    }
 
     /// <summary>Puts a message, or the part of a stream for which there is room, into this socket's queue. -EAGAIN: no room.</summary>
     private long Enqueue(UnixSocket sender, PeerCredentials credentials, ReadOnlySpan<byte> data, OpenFile[] files)
@@ -97,7 +104,7 @@ internal sealed partial class UnixSocket
                 return IsConnectionBased ? -Errno.EPIPE : -Errno.ECONNREFUSED;
             // Read once: another thread may change it with setsockopt.
             int limit = sender.SendBuffer;
-            if (!HasRoom(limit) || (Type == SOCK_SEQPACKET && _queuedBytes > 0 && _queuedBytes + data.Length > limit))
+            if (!HasRoom(data.Length, limit))
                 return -Errno.EAGAIN;
             int n = IsStream ? Math.Min(data.Length, limit - _queuedBytes) : data.Length;
             if (n == 0 && IsStream && files.Length == 0)
